@@ -1,0 +1,97 @@
+/**
+ * What can go wrong, in two closed vocabularies. A `ProxyError` is a failure somebody must act on: a stable code
+ * for machines and a message for the operator (who, where, how long, what to do). A `Reason` is why a connection
+ * ended: every connection ends with exactly one, the same word in the access line, the metric and the listing.
+ */
+
+/** Why a connection ended. Closed and public: interface.md section 3. The order is the index in counters. */
+export const REASONS = [
+  "ok",
+  "client_reset",
+  "upstream_reset",
+  "idle",
+  "half_close_timeout",
+  "lifetime",
+  "hello_timeout",
+  "bad_hello",
+  "no_route",
+  "bad_proxy_header",
+  "untrusted_proxy_header",
+  "handshake_failed",
+  "handshake_timeout",
+  "denied",
+  "expired",
+  "revoked",
+  "no_endpoint",
+  "dial_failed",
+  "dial_timeout",
+  "upstream_handshake_failed",
+  "upstream_denied",
+  "limit",
+  "drain",
+  "killed",
+  "internal",
+] as const;
+
+export type Reason = (typeof REASONS)[number];
+
+/** Stable codes of `ProxyError`. */
+export const CODES = [
+  "CONFIG", // the configuration is wrong; `faults` lists every place
+  "USAGE", // the command line is wrong
+  "IDENTITY", // a certificate, key, bundle or CRL cannot be used
+  "LISTEN", // an address cannot be listened on
+  "DIAL", // an endpoint refused or could not be reached
+  "DIAL_TIMEOUT", // an endpoint did not answer in time
+  "NO_ENDPOINT", // a cluster has nobody to dial
+  "HANDSHAKE", // a TLS handshake failed
+  "DENIED", // a peer proved an identity that no rule lets in
+  "EXPIRED", // a peer's certificate is outside its validity
+  "REVOKED", // a peer's certificate is on the revocation list
+  "RESET", // the other side reset the connection
+  "DNS", // a name could not be resolved
+  "TRANSPORT", // a transport cannot run here
+  "UNAVAILABLE", // not available in this version
+  "INTERNAL", // a fault of ours
+] as const;
+
+export type Code = (typeof CODES)[number];
+
+/** One fault in a configuration: where it is and what would be right. Lines and columns count from 1. */
+export interface ConfigFault {
+  readonly file: string | null;
+  readonly line: number | null;
+  readonly column: number | null;
+  /** Dotted path in the configuration, e.g. `listeners[0].routes[1].cluster`; empty for the whole file. */
+  readonly path: string;
+  readonly message: string;
+}
+
+export interface ProxyErrorOptions {
+  readonly cause?: unknown;
+  readonly faults?: readonly ConfigFault[];
+  /** TLS alert number (RFC 8446 section 6) sent or received, where there was one. */
+  readonly alert?: number | undefined;
+}
+
+/** The only error class that Millrace throws on purpose. Never carries key material. */
+export class ProxyError extends Error {
+  override readonly name = "ProxyError";
+  readonly code: Code;
+  readonly faults: readonly ConfigFault[];
+  readonly alert: number | undefined;
+
+  constructor(code: Code, message: string, options: ProxyErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.faults = options.faults ?? [];
+    this.alert = options.alert;
+  }
+}
+
+/** Anything thrown, as a `ProxyError`; what is none already becomes INTERNAL with the original as its cause. */
+export function asProxyError(thrown: unknown): ProxyError {
+  if (thrown instanceof ProxyError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new ProxyError("INTERNAL", message, { cause: thrown });
+}

@@ -1,0 +1,177 @@
+/**
+ * The port: what a data plane offers to the story (connection.ts). Two implementations, `net` and `epoll`, must be
+ * indistinguishable through it: same bytes, same reasons, same refusals.
+ *
+ * Everything here is synchronous or calls back; no promise crosses the port, because the epoll loop never returns
+ * to Node's event loop. A callback is called at most once unless it says otherwise, never before the call that
+ * registered it has returned, and never after the stream was closed.
+ */
+import type { ProxyError } from "../errors.ts";
+import type { Timer } from "../timing/wheel.ts";
+import type { SocketAddress } from "../wire/address.ts";
+
+export interface Transport {
+  readonly name: "net" | "epoll";
+  /** Monotonic ms. Cheap; may stand still within one turn of the loop. */
+  now(): number;
+  /** A stopped timer that calls `run` each time it fires. Made once per connection and started again for each phase. */
+  timer(run: () => void): Timer;
+  /** Listens, then calls `ready`, then `accepted` for every client. Errors of single accepts never end it. */
+  listen(options: ListenOptions, accepted: Accepted, ready: (error: ProxyError | null) => void): Listening;
+  /**
+   * Begins to connect and returns the stream at once. `done(null)` when it stands, `done(error)` (code DIAL) when it
+   * failed; the stream is then released already. `reset()` before that cancels, and `done` is not called.
+   */
+  dial(target: SocketAddress, options: DialOptions, done: (error: ProxyError | null) => void): Stream;
+  /** Compiles what TLS needs. Throws ProxyError IDENTITY. Lives as long as anything refers to it. */
+  context(spec: TlsContextSpec): TlsContext;
+  /**
+   * Moves bytes both ways until both directions ended or one side failed; then calls `done` once. It closes neither
+   * stream: the story does. What was peeked and not skipped goes first.
+   */
+  relay(downstream: Stream, upstream: Stream, flow: Flow, done: (end: RelayEnd) => void): void;
+}
+
+export type Accepted = (downstream: Stream) => void;
+
+export interface ListenOptions {
+  readonly address: SocketAddress;
+  /** A descriptor that listens already (epoll: always; net: only inherited). */
+  readonly descriptor: number | null;
+  readonly backlog: number;
+  /** True where the client speaks first (every route needs a hello), so that TCP_DEFER_ACCEPT may be used. */
+  readonly clientFirst: boolean;
+}
+
+export interface Listening {
+  /** The bound address (port 0 resolved). */
+  readonly address: SocketAddress;
+  /** Stops accepting at once. Streams already accepted live on. */
+  close(): void;
+}
+
+export interface DialOptions {
+  /** Local address to dial from, without port; null: the kernel chooses. */
+  readonly from: string | null;
+}
+
+/** Peeks: returns 0 when it has decided, else how many bytes in all it wants to see before it is called again. */
+export type Look = (bytes: Buffer, ended: boolean) => number;
+
+/** One side of a connection. Owned by the connection; released by exactly one of `finish` and `reset`. */
+export interface Stream {
+  readonly remote: SocketAddress;
+  readonly local: SocketAddress;
+  /** What TLS agreed on; null before `secure` is done. */
+  readonly tls: TlsFacts | null;
+  /** Called once when the other side resets or the socket fails outside of `relay`. Set it before anything else. */
+  onFailure: ((error: ProxyError) => void) | null;
+  /**
+   * Shows what has arrived, from the first unconsumed byte, now and whenever more came, until `look` returns 0. Never
+   * holds more than `limit` bytes: a `look` that sees `limit` bytes must decide. `ended`: the other side will send no more.
+   * On a TLS stream it shows plaintext.
+   */
+  peek(limit: number, look: Look): void;
+  /** Consumes `count` bytes that were peeked. */
+  skip(count: number): void;
+  /**
+   * Handshakes in place. `done(null)` when it stands AND `context.authorise` let the peer in; else `done(error)` with
+   * code HANDSHAKE, DENIED, EXPIRED, REVOKED or RESET after the alert has been queued; the story then calls `finish`.
+   */
+  secure(context: TlsContext, options: SecureOptions, done: (error: ProxyError | null) => void): void;
+  /** Queues bytes ahead of anything a relay sends (a PROXY header, a plaintext alert). At most 4 KiB in all. */
+  send(bytes: Uint8Array): void;
+  /** Orderly close: delivers what is queued, says FIN (TLS: close_notify), drains input within a bound, releases. */
+  finish(): void;
+  /** Sends a reset, drops what is queued, releases. */
+  reset(): void;
+}
+
+/** Counted by the relay while it runs; read by the story, the live listing and the idle rule. */
+export interface Flow {
+  bytesUp: number;
+  bytesDown: number;
+  /** `now()` of the last byte moved in either direction, or of the last half-close. */
+  lastActive: number;
+  /** The client has ended its direction and that end was passed on; likewise the upstream. */
+  endedUp: boolean;
+  endedDown: boolean;
+}
+
+/**
+ * How a relay ended. `ok`: both directions ended in order. `reset`: `side` reset or failed; everything read from it before
+ * has been handed to the other side's socket. `error` explains where it is more than a reset (e.g. TLS truncation).
+ */
+export interface RelayEnd {
+  readonly how: "ok" | "reset";
+  readonly side: "downstream" | "upstream" | null;
+  readonly error: ProxyError | null;
+}
+
+/** Everything a TLS context is made of. PEM texts, no paths. */
+export interface TlsContextSpec {
+  readonly side: "server" | "client";
+  /** For messages: `identity edge` or `cluster db`. */
+  readonly label: string;
+  readonly cert: string | null;
+  readonly key: string | null;
+  readonly ca: string | null;
+  readonly crl: string | null;
+  /** Server side: whether a client certificate is asked for. Client side: always "required" (of the server). */
+  readonly clientAuth: "none" | "optional" | "required";
+  readonly alpn: readonly string[];
+  readonly minVersion: "1.2" | "1.3";
+  /** Server side: sessions resume only within the same value (at most 32 bytes): route, bundle, CRL and rules hashed. */
+  readonly sessionContext: Uint8Array;
+  /** Server side: 48 bytes shared by all workers; null: tickets of this context only. */
+  readonly ticketKeys: Uint8Array | null;
+  /**
+   * Decides on a peer whose chain was verified, in full and resumed handshakes alike. Returns null to let it in, or the
+   * denial. Never throws. Not called where no certificate was presented (then `clientAuth` has decided).
+   */
+  readonly authorise: (peer: Peer) => ProxyError | null;
+}
+
+/** Opaque; made by `context`, understood only by the transport that made it. */
+export interface TlsContext {
+  readonly spec: TlsContextSpec;
+}
+
+export interface SecureOptions {
+  /** Client side: the SNI to send (null: none) and the key under which sessions are kept for resumption. */
+  readonly serverName: string | null;
+  readonly sessionKey: string;
+}
+
+/** What a handshake agreed on. */
+export interface TlsFacts {
+  /** `TLSv1.2` or `TLSv1.3`. */
+  readonly version: string;
+  readonly cipher: string;
+  readonly alpn: string | null;
+  readonly resumed: boolean;
+  readonly peer: Peer | null;
+  /** 16 bytes in hex from the TLS exporter (RFC 8446 section 7.5), equal at both ends of this leg. */
+  readonly link: string | null;
+}
+
+/** Who the other side proved to be, from its leaf certificate. */
+export interface Peer {
+  /** RFC 4514-like, e.g. `CN=alice,OU=ops`. */
+  readonly subject: string;
+  readonly commonName: string | null;
+  readonly organizationalUnits: readonly string[];
+  readonly dns: readonly string[];
+  readonly uris: readonly string[];
+  readonly ips: readonly string[];
+  /** SHA-256 of the DER certificate, lower-case hex. */
+  readonly fingerprint: string;
+  readonly serial: string;
+  /** Unix ms. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
+/** The label of the exporter value in `TlsFacts.link`. */
+export const LINK_LABEL = "EXPORTER-millrace-link";
+export const LINK_BYTES = 16;
