@@ -126,10 +126,11 @@ export interface TlsContextSpec {
   /** Server side: 48 bytes shared by all workers; null: tickets of this context only. */
   readonly ticketKeys: Uint8Array | null;
   /**
-   * Decides on a peer whose chain was verified, in full and resumed handshakes alike. Returns null to let it in, or the
-   * denial. Never throws. Not called where no certificate was presented (then `clientAuth` has decided).
+   * Decides on a peer whose chain was verified, in full and resumed handshakes alike. `name` is `SecureOptions.serverName`
+   * (null on the server side). Returns null to let it in, or the denial. Never throws. Not called where no certificate
+   * was presented (then `clientAuth` has decided).
    */
-  readonly authorise: (peer: Peer) => ProxyError | null;
+  readonly authorise: (peer: Peer, name: string | null) => ProxyError | null;
 }
 
 /** Opaque; made by `context`, understood only by the transport that made it. */
@@ -138,8 +139,9 @@ export interface TlsContext {
 }
 
 export interface SecureOptions {
-  /** Client side: the SNI to send (null: none) and the key under which sessions are kept for resumption. */
+  /** Client side: the name the other side must prove; sent as SNI unless it is an IP literal. Server side: null. */
   readonly serverName: string | null;
+  /** Client side: the key under which sessions are kept for resumption. */
   readonly sessionKey: string;
 }
 
