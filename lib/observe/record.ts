@@ -1,0 +1,161 @@
+/**
+ * The record: the one mutable description of a connection. The access line, the metrics and the live listing are all folds
+ * of it, so they cannot disagree. The story writes it; nothing else does. Field names and their meaning: interface.md
+ * section 3; `null` means "not reached" and is left out of every fold.
+ */
+import { randomFillSync } from "node:crypto";
+import type { Reason } from "../errors.ts";
+import type { Flow, Peer, TlsFacts } from "../transport/transport.ts";
+
+/** Where in its life a connection is; shown by the live listing. */
+export type Phase = "sniff" | "handshake" | "pick" | "dial" | "originate" | "relay" | "ended";
+
+export class ConnectionRecord implements Flow {
+  readonly id: string = randomId();
+  readonly listener: string;
+  readonly generation: number;
+  readonly transport: string;
+  /** Unix ms. */
+  readonly startedAt: number = Date.now();
+  /** Monotonic ms of the transport's clock. */
+  readonly started: number;
+  /** Client address; from a trusted PROXY header where there was one. */
+  source: string;
+  destination: string;
+  phase: Phase = "sniff";
+  /** Id that the hop before gave to this call (PROXY v2 UNIQUE_ID from a trusted source). */
+  parent: string | null = null;
+  route: string | null = null;
+  cluster: string | null = null;
+  endpoint: string | null = null;
+  /** As offered in the hello. */
+  sni: string | null = null;
+  alpn: string | null = null;
+  downstreamTls: TlsFacts | null = null;
+  upstreamTls: TlsFacts | null = null;
+  /** A peer that was refused, when it had shown a certificate. */
+  refusedPeer: Peer | null = null;
+  reason: Reason | null = null;
+  error: string | null = null;
+  durationMs = 0;
+  sniffMs: number | null = null;
+  handshakeMs: number | null = null;
+  dialMs: number | null = null;
+
+  bytesUp = 0;
+  bytesDown = 0;
+  lastActive: number;
+  endedUp = false;
+  endedDown = false;
+
+  constructor(
+    listener: string,
+    generation: number,
+    transport: string,
+    source: string,
+    destination: string,
+    now: number,
+  ) {
+    this.listener = listener;
+    this.generation = generation;
+    this.transport = transport;
+    this.source = source;
+    this.destination = destination;
+    this.started = now;
+    this.lastActive = now;
+  }
+}
+
+/** Reasons that say the fault lies with us or behind us, not with the client: logged as `warn`. */
+const OUR_SIDE: ReadonlySet<Reason> = new Set<Reason>([
+  "no_endpoint",
+  "dial_failed",
+  "dial_timeout",
+  "upstream_handshake_failed",
+  "upstream_denied",
+  "limit",
+  "internal",
+]);
+
+/** The access line, one JSON object with a newline: the fields of interface.md section 3 in that order. */
+export function accessLine(record: ConnectionRecord): string {
+  const reason = record.reason ?? "internal";
+  const tls = record.downstreamTls;
+  const upstreamTls = record.upstreamTls;
+  const peer = tls?.peer ?? record.refusedPeer;
+  let line = `{"level":"${OUR_SIDE.has(reason) ? "warn" : "info"}","time":${Date.now()},"msg":"connection","id":"${record.id}"`;
+  if (record.parent !== null) line += `,"parent":${JSON.stringify(record.parent)}`;
+  const link = tls?.link ?? upstreamTls?.link ?? null;
+  if (link !== null) line += `,"link":"${link}"`;
+  // A hop with TLS on both legs is joined to the hop before by `link` and to the hop behind by `upstream_link`.
+  if (tls !== null && upstreamTls !== null && upstreamTls.link !== null) {
+    line += `,"upstream_link":"${upstreamTls.link}"`;
+  }
+  line += `,"listener":${JSON.stringify(record.listener)}`;
+  if (record.route !== null) line += `,"route":${JSON.stringify(record.route)}`;
+  if (record.cluster !== null) line += `,"cluster":${JSON.stringify(record.cluster)}`;
+  if (record.endpoint !== null) line += `,"endpoint":${JSON.stringify(record.endpoint)}`;
+  line += `,"source":${JSON.stringify(record.source)},"destination":${JSON.stringify(record.destination)}`;
+  if (record.sni !== null) line += `,"sni":${JSON.stringify(record.sni)}`;
+  const alpn = tls?.alpn ?? record.alpn;
+  if (alpn !== null) line += `,"alpn":${JSON.stringify(alpn)}`;
+  if (tls !== null) line += `,"tls":"${tls.version}","resumed":${tls.resumed}`;
+  if (peer !== null) line += `,"peer":${peerJson(peer)}`;
+  if (upstreamTls?.peer != null) line += `,"upstream_peer":${peerJson(upstreamTls.peer)}`;
+  line += `,"reason":"${reason}"`;
+  if (record.error !== null) line += `,"error":${JSON.stringify(record.error)}`;
+  line += `,"bytes_up":${record.bytesUp},"bytes_down":${record.bytesDown},"duration_ms":${tenths(record.durationMs)}`;
+  if (record.sniffMs !== null) line += `,"sniff_ms":${tenths(record.sniffMs)}`;
+  if (record.handshakeMs !== null) line += `,"handshake_ms":${tenths(record.handshakeMs)}`;
+  if (record.dialMs !== null) line += `,"dial_ms":${tenths(record.dialMs)}`;
+  return `${line},"generation":${record.generation},"transport":"${record.transport}"}\n`;
+}
+
+/** One row of the live listing (`GET /connections`): the same names as the access line, with what holds now. */
+export function liveRow(record: ConnectionRecord, now: number): Record<string, unknown> {
+  return {
+    id: record.id,
+    phase: record.phase,
+    listener: record.listener,
+    route: record.route ?? undefined,
+    cluster: record.cluster ?? undefined,
+    endpoint: record.endpoint ?? undefined,
+    source: record.source,
+    destination: record.destination,
+    sni: record.sni ?? undefined,
+    alpn: record.downstreamTls?.alpn ?? record.alpn ?? undefined,
+    tls: record.downstreamTls?.version,
+    peer: record.downstreamTls?.peer?.subject,
+    bytes_up: record.bytesUp,
+    bytes_down: record.bytesDown,
+    age_ms: Math.round(now - record.started),
+    idle_ms: Math.round(now - record.lastActive),
+    half_closed: record.endedUp !== record.endedDown ? (record.endedUp ? "up" : "down") : undefined,
+    generation: record.generation,
+    transport: record.transport,
+  };
+}
+
+function peerJson(peer: Peer): string {
+  const san = [...peer.uris, ...peer.dns, ...peer.ips];
+  return `{"subject":${JSON.stringify(peer.subject)},"san":${JSON.stringify(san)},"fingerprint":"sha256:${peer.fingerprint}"}`;
+}
+
+/** ms with one decimal: finer is noise, coarser hides a loopback hop. */
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+// randomBytes costs microseconds per call, mostly its overhead: fill once for 256 ids.
+const ID_BYTES = 16;
+const pool = Buffer.allocUnsafeSlow(ID_BYTES * 256);
+let taken = pool.length;
+
+function randomId(): string {
+  if (taken === pool.length) {
+    randomFillSync(pool);
+    taken = 0;
+  }
+  taken += ID_BYTES;
+  return pool.toString("hex", taken - ID_BYTES, taken);
+}

@@ -1,0 +1,44 @@
+/**
+ * Time on the portable transport: the shared timing wheel, driven by one Node timeout that is set for the wheel's next
+ * deadline. However many deadlines run, libuv sees one timer.
+ */
+import { type Timer, Wheel } from "../../timing/wheel.ts";
+
+export class Clock {
+  readonly #wheel = new Wheel(performance.now());
+  #timeout: NodeJS.Timeout | null = null;
+  #due = Number.POSITIVE_INFINITY;
+
+  now(): number {
+    return performance.now();
+  }
+
+  timer(run: () => void): Timer {
+    const timer = this.#wheel.createTimer(run);
+    return {
+      start: (ms) => {
+        this.#wheel.advance(performance.now());
+        timer.start(ms);
+        if (performance.now() + ms < this.#due) this.#arm();
+      },
+      stop: () => timer.stop(),
+    };
+  }
+
+  #arm(): void {
+    if (this.#timeout !== null) clearTimeout(this.#timeout);
+    this.#timeout = null;
+    this.#due = Number.POSITIVE_INFINITY;
+    const wait = this.#wheel.next(performance.now());
+    if (wait < 0) return;
+    this.#due = performance.now() + wait;
+    this.#timeout = setTimeout(() => {
+      this.#timeout = null;
+      this.#due = Number.POSITIVE_INFINITY;
+      this.#wheel.advance(performance.now());
+      this.#arm();
+    }, Math.ceil(wait));
+    // Streams and listeners keep the process alive; a deadline alone must not.
+    this.#timeout.unref();
+  }
+}

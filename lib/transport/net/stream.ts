@@ -1,0 +1,204 @@
+/**
+ * One side of a connection on Node's own sockets. Before the relay it collects what arrives in `#held` (bounded by the
+ * limit of the peek); after `secure` everything goes through the TLSSocket that wraps the same descriptor. The raw socket is
+ * kept beside it, because only a raw TCP handle can send a reset.
+ */
+import type { Socket } from "node:net";
+import { ProxyError } from "../../errors.ts";
+import type { Timer } from "../../timing/wheel.ts";
+import { type SocketAddress, plainHost } from "../../wire/address.ts";
+import type { Look, SecureOptions, Stream, TlsContext, TlsFacts } from "../transport.ts";
+import type { Clock } from "./clock.ts";
+import { type NetTlsContext, secureSocket } from "./tls.ts";
+
+// Long enough for an alert or the last bytes to be acknowledged across the world, short enough not to be a resource.
+const LINGER_MS = 2_000;
+// A peer that goes on sending into a closed door is cut off after this much.
+const LINGER_BYTES = 1 << 20;
+
+const NOTHING = Buffer.alloc(0);
+
+export class NetStream implements Stream {
+  readonly remote: SocketAddress;
+  readonly local: SocketAddress;
+  tls: TlsFacts | null = null;
+  onFailure: ((error: ProxyError) => void) | null = null;
+  /** What bytes go through now: the raw socket, or the TLSSocket around it. */
+  socket: Socket;
+  readonly #raw: Socket;
+  readonly #clock: Clock;
+  #held: Buffer = NOTHING;
+  #ended = false;
+  #limit = 0;
+  #need = 0;
+  #look: Look | null = null;
+  #released = false;
+  #linger: Timer | null = null;
+
+  constructor(socket: Socket, clock: Clock, local: SocketAddress, remote: SocketAddress) {
+    this.socket = socket;
+    this.#raw = socket;
+    this.#clock = clock;
+    this.local = local;
+    this.remote = remote;
+    socket.on("error", this.#failed);
+    socket.on("close", this.#closed);
+  }
+
+  peek(limit: number, look: Look): void {
+    this.#limit = limit;
+    this.#need = 0;
+    this.#look = look;
+    this.socket.on("data", this.#arrived);
+    this.socket.on("end", this.#inputEnded);
+    // Never before this call has returned: what is held already is shown in a turn of its own.
+    process.nextTick(() => {
+      if (this.#look !== look || this.#released) return;
+      if (this.#held.length > 0 || this.#ended) this.#show();
+      if (this.#look === look) this.socket.resume();
+    });
+  }
+
+  skip(count: number): void {
+    this.#held = this.#held.subarray(count);
+  }
+
+  secure(context: TlsContext, options: SecureOptions, done: (error: ProxyError | null) => void): void {
+    const raw = this.#raw;
+    raw.off("error", this.#failed);
+    const held = this.#held;
+    this.#held = NOTHING;
+    const wrapped = secureSocket(raw, held.length > 0 ? held : null, context as NetTlsContext, options, (error, facts) => {
+      if (this.#released) return;
+      if (error === null) this.tls = facts;
+      done(error);
+    });
+    this.socket = wrapped;
+    // A failure on the raw socket reaches the wrapping one; listening on both would report it twice.
+    raw.on("error", ignore);
+    wrapped.on("error", this.#failed);
+  }
+
+  send(bytes: Uint8Array): void {
+    this.socket.write(bytes);
+  }
+
+  /** What was peeked and not skipped; the caller must deliver it. The stream forgets it. */
+  takeHeld(): Buffer {
+    const held = this.#held;
+    this.#held = NOTHING;
+    return held;
+  }
+
+  /** True when the other side's end was seen while peeking: no `end` event will come any more. */
+  get inputEnded(): boolean {
+    return this.#ended;
+  }
+
+  finish(): void {
+    if (this.#released) return;
+    this.#release();
+    const socket = this.socket;
+    if (socket.destroyed) return;
+    this.#held = NOTHING;
+    if ((this.#ended || socket.readableEnded) && socket.writableFinished) {
+      socket.destroy();
+      return;
+    }
+    // Closing with unread input would send a reset that can destroy what was just sent: read on, within a bound.
+    let drained = 0;
+    socket.on("data", (chunk: Buffer) => {
+      drained += chunk.length;
+      if (drained > LINGER_BYTES) socket.destroy();
+    });
+    const both = (): void => {
+      if ((this.#ended || socket.readableEnded) && socket.writableFinished) socket.destroy();
+    };
+    socket.on("end", both);
+    socket.on("finish", both);
+    socket.on("close", () => this.#linger?.stop());
+    this.#linger = this.#clock.timer(() => socket.destroy());
+    this.#linger.start(LINGER_MS);
+    socket.end();
+    socket.resume();
+  }
+
+  reset(): void {
+    if (this.#released) return;
+    this.#release();
+    this.#held = NOTHING;
+    const raw = this.#raw;
+    if (raw !== this.socket) this.socket.on("error", ignore);
+    // Only TCP knows resets; on a UNIX socket a close with unread data has the same effect on the peer.
+    if (this.remote.kind === "ip" && !raw.destroyed) raw.resetAndDestroy();
+    this.socket.destroy();
+    raw.destroy();
+  }
+
+  #show(): void {
+    const look = this.#look;
+    if (look === null) return;
+    if (this.#held.length < this.#need && !this.#ended) return;
+    this.#need = look(this.#held, this.#ended);
+    if (this.#need > 0 && !this.#ended) return;
+    if (this.#look === look) this.#stopPeeking();
+  }
+
+  #stopPeeking(): void {
+    this.#look = null;
+    this.socket.off("data", this.#arrived);
+    this.socket.off("end", this.#inputEnded);
+    // Paused but still reading up to the high-water mark: a reset while we dial is noticed.
+    if (!this.#released) this.socket.pause();
+  }
+
+  readonly #arrived = (chunk: Buffer): void => {
+    this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
+    if (this.#held.length >= this.#limit) this.#need = 0;
+    this.#show();
+  };
+
+  readonly #inputEnded = (): void => {
+    this.#ended = true;
+    this.#show();
+  };
+
+  readonly #failed = (error: Error): void => {
+    if (this.#released) return;
+    this.onFailure?.(streamError(error));
+  };
+
+  readonly #closed = (): void => {
+    if (this.#released || this.#raw.errored) return;
+    // Destroyed without an error of its own: libuv met a condition that it reports as a plain close.
+    this.onFailure?.(new ProxyError("RESET", "the connection was closed by the system"));
+  };
+
+  #release(): void {
+    this.#released = true;
+    this.onFailure = null;
+    if (this.#look !== null) this.#stopPeeking();
+    this.#raw.off("close", this.#closed);
+    this.socket.on("error", ignore);
+    this.#raw.on("error", ignore);
+  }
+}
+
+/** What a failing socket means to the story: RESET with the system's own word for it. */
+export function streamError(error: Error & { code?: string }): ProxyError {
+  if (error instanceof ProxyError) return error;
+  return new ProxyError("RESET", error.code === undefined ? error.message : `${error.code}: ${error.message}`, {
+    cause: error,
+  });
+}
+
+/** The addresses of a connected socket, as the rest of the program writes them. */
+export function socketAddresses(socket: Socket, path: string | null): { local: SocketAddress; remote: SocketAddress } {
+  if (path !== null) return { local: { kind: "unix", path }, remote: { kind: "unix", path: "" } };
+  return {
+    local: { kind: "ip", host: plainHost(socket.localAddress ?? ""), port: socket.localPort ?? 0 },
+    remote: { kind: "ip", host: plainHost(socket.remoteAddress ?? ""), port: socket.remotePort ?? 0 },
+  };
+}
+
+function ignore(): void {}

@@ -1,0 +1,141 @@
+/**
+ * The portable transport: Node's own sockets and TLS. It binds its listeners itself and runs on the event loop of the thread
+ * it is made in. Conservative and complete; the reference against which `epoll` is checked.
+ */
+import { type Server, type Socket, connect, createServer } from "node:net";
+import { ProxyError } from "../../errors.ts";
+import { type SocketAddress, formatAddress } from "../../wire/address.ts";
+import type { Accepted, DialOptions, ListenOptions, Listening, Stream, Transport } from "../transport.ts";
+import { Clock } from "./clock.ts";
+import { relay } from "./relay.ts";
+import { NetStream, socketAddresses } from "./stream.ts";
+import { createNetContext } from "./tls.ts";
+
+// Idle time before the first TCP keepalive probe: below the hour or two after which firewalls forget a flow, and below the
+// five minutes of the stricter ones (RFC 5382 asks for two hours and four minutes, many keep less).
+const KEEPALIVE_MS = 60_000;
+
+export function createNetTransport(): Transport {
+  const clock = new Clock();
+  return {
+    name: "net",
+    now: () => clock.now(),
+    timer: (run) => clock.timer(run),
+    listen: (options, accepted, ready) => listen(clock, options, accepted, ready),
+    dial: (target, options, done) => dial(clock, target, options, done),
+    context: createNetContext,
+    relay: (downstream, upstream, flow, done) =>
+      relay(downstream as NetStream, upstream as NetStream, flow, clock, done),
+  };
+}
+
+function listen(
+  clock: Clock,
+  options: ListenOptions,
+  accepted: Accepted,
+  ready: (error: ProxyError | null) => void,
+): Listening {
+  const path = options.address.kind === "unix" ? options.address.path : null;
+  const server: Server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+    prepare(socket);
+    const { local, remote } = socketAddresses(socket, path);
+    accepted(new NetStream(socket, clock, local, remote));
+  });
+  let address = options.address;
+  let standing = false;
+  server.on("error", (error: NodeJS.ErrnoException) => {
+    // Once it stands, an accept that fails (EMFILE, ECONNABORTED) is libuv's to survive; the listener stays.
+    if (!standing) ready(listenError(options.address, error));
+  });
+  server.listen(
+    {
+      ...(options.descriptor !== null
+        ? { fd: options.descriptor }
+        : options.address.kind === "unix"
+          ? { path: options.address.path }
+          : { host: options.address.host, port: options.address.port }),
+      backlog: options.backlog,
+    },
+    () => {
+      standing = true;
+      const bound = server.address();
+      if (bound !== null && typeof bound === "object") {
+        address = { kind: "ip", host: bound.address, port: bound.port };
+      }
+      ready(null);
+    },
+  );
+  return {
+    get address() {
+      return address;
+    },
+    close: () => {
+      server.close();
+    },
+  };
+}
+
+function dial(
+  clock: Clock,
+  target: SocketAddress,
+  options: DialOptions,
+  done: (error: ProxyError | null) => void,
+): Stream {
+  const socket = connect({
+    ...(target.kind === "unix" ? { path: target.path } : { host: target.host, port: target.port }),
+    ...(options.from === null ? {} : { localAddress: options.from }),
+    allowHalfOpen: true,
+    // The target is an IP literal: no lookup and no race between families.
+    autoSelectFamily: false,
+  });
+  prepare(socket);
+  let stream: NetStream;
+  const local: SocketAddress = { kind: "unix", path: "" };
+  stream = new NetStream(socket, clock, local, target);
+  stream.onFailure = (error) => {
+    stream.onFailure = null;
+    stream.reset();
+    done(new ProxyError("DIAL", `${formatAddress(target)}: ${dialReason(error)}`, { cause: error.cause }));
+  };
+  socket.once("connect", () => {
+    stream.onFailure = null;
+    // Reads into the stream's buffer up to its high-water mark, so that a reset before the relay is noticed.
+    socket.pause();
+    done(null);
+  });
+  return stream;
+}
+
+function prepare(socket: Socket): void {
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, KEEPALIVE_MS);
+}
+
+function dialReason(error: ProxyError): string {
+  const code = (error.cause as NodeJS.ErrnoException | undefined)?.code;
+  switch (code) {
+    case "ECONNREFUSED":
+      return "connection refused; nothing listens there";
+    case "EHOSTUNREACH":
+    case "ENETUNREACH":
+      return `no route (${code})`;
+    case "ENOENT":
+      return "no such socket";
+    case undefined:
+      return error.message;
+    default:
+      return code;
+  }
+}
+
+function listenError(address: SocketAddress, error: NodeJS.ErrnoException): ProxyError {
+  const where = formatAddress(address);
+  const what: Record<string, string> = {
+    EADDRINUSE: "is in use by another process; stop it or choose another port",
+    EACCES: "needs a privilege this process lacks (CAP_NET_BIND_SERVICE for ports below 1024, or write access to the directory)",
+    EADDRNOTAVAIL: "is not an address of this machine",
+  };
+  return new ProxyError("LISTEN", `${where} ${what[error.code ?? ""] ?? `cannot be listened on: ${error.message}`}`, {
+    cause: error,
+  });
+}
