@@ -28,3 +28,11 @@ export function pemTexts(text: string, label: string): string[] {
 export function pemBytes(block: string): Buffer {
   return Buffer.from(block.replace(/-----[^-]+-----/g, ""), "base64");
 }
+
+/** One block of these bytes. */
+export function pemText(label: string, bytes: ArrayBuffer): string {
+  const body = Buffer.from(bytes)
+    .toString("base64")
+    .replace(/.{64}(?=.)/g, "$&\n");
+  return `-----BEGIN ${label}-----\n${body}\n-----END ${label}-----\n`;
+}
