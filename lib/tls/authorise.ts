@@ -6,13 +6,9 @@
 import type { PeerRule } from "../config/config.ts";
 import { ProxyError } from "../errors.ts";
 import type { Peer } from "../transport/transport.ts";
+import { ALERT } from "../wire/alert.ts";
 import { isUnreadable } from "./peer.ts";
 import { compileRules, formatRule, provesName, type Subjects } from "./rules.ts";
-
-/** TLS alert descriptions (RFC 8446 section 6.2) that refuse a certificate. */
-export const BAD_CERTIFICATE = 42;
-export const CERTIFICATE_EXPIRED = 45;
-export const CERTIFICATE_UNKNOWN = 46;
 
 export interface AuthoriserOptions {
   readonly rules: readonly PeerRule[];
@@ -35,7 +31,7 @@ export function authoriser(options: AuthoriserOptions): Authorise {
       return denial(
         "DENIED",
         `${label}: ${describePeer(peer)} has a certificate that cannot be read`,
-        BAD_CERTIFICATE,
+        ALERT.bad_certificate,
       );
     }
     const time = now();
@@ -44,7 +40,7 @@ export function authoriser(options: AuthoriserOptions): Authorise {
       return denial(
         "EXPIRED",
         `${label}: the certificate of ${describePeer(peer)} expired at ${since}`,
-        CERTIFICATE_EXPIRED,
+        ALERT.certificate_expired,
       );
     }
     if (time < peer.notBefore) {
@@ -52,7 +48,7 @@ export function authoriser(options: AuthoriserOptions): Authorise {
       return denial(
         "EXPIRED",
         `${label}: the certificate of ${describePeer(peer)} is not valid before ${from}; compare the clocks`,
-        BAD_CERTIFICATE,
+        ALERT.bad_certificate,
       );
     }
     if (rules.length === 0) {
@@ -62,14 +58,14 @@ export function authoriser(options: AuthoriserOptions): Authorise {
       return denial(
         "DENIED",
         `${label}: ${describePeer(peer)} is not let in: ${wanted}`,
-        CERTIFICATE_UNKNOWN,
+        ALERT.certificate_unknown,
       );
     }
     if (match(peer) !== null) return null;
     return denial(
       "DENIED",
       `${label}: ${describePeer(peer)} matches none of ${rules.map(formatRule).join(", ")}; ${suggestion(peer)} would let it in`,
-      CERTIFICATE_UNKNOWN,
+      ALERT.certificate_unknown,
     );
   };
 }

@@ -117,8 +117,8 @@ function compileDns(value: string, subjects: Subjects): Test {
   return (peer) => {
     for (const dns of peer.dns) {
       if (dns === name && subjects === "servers") return true;
-      if (dns.endsWith(suffix) && dns.indexOf(".") === dns.length - suffix.length && dns[0] !== "*")
-        return true;
+      const label = dns.length - suffix.length;
+      if (label > 0 && dns.endsWith(suffix) && dns.indexOf(".") === label && dns[0] !== "*") return true;
     }
     return false;
   };

@@ -1,6 +1,6 @@
 /** What makes an identity unusable, and what an operator is told. */
 import assert from "node:assert/strict";
-import { chmod, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { IdentityConfig } from "../../lib/config/config.ts";
@@ -106,15 +106,6 @@ test("files that are missing, empty or something else", async (t) => {
     { cert, key, crl: cert.replaceAll("CERTIFICATE", "X509 CRL") },
     /list 1 of 1 cannot be parsed/,
   );
-});
-
-test("an unreadable file says so", {
-  skip: process.getuid?.() === 0 ? "root reads everything" : false,
-}, async (t) => {
-  const files = await identityFiles("server");
-  t.after(files.remove);
-  await chmod(files.config.key!, 0);
-  await assert.rejects(loadIdentity(files.config), /permission denied/);
 });
 
 test("an encrypted key is refused with the command that decrypts it", async (t) => {
