@@ -1,0 +1,299 @@
+/**
+ * One source (an SRV name, or a host and port) into one set of targets: SRV first, aliases followed, then the addresses
+ * of every target, several at a time. Remembers addresses for their TTL, and past it as what is served when a single
+ * lookup fails: one name that cannot be resolved must not take the others with it. Never throws or rejects.
+ */
+import { isIP } from "node:net";
+import { type AnswerKind, isDefinite, MAX_ALIASES } from "./answer.ts";
+import type { Answer, DnsClient } from "./client.ts";
+import type { AddressRecord, QueryType, SrvRecord } from "./message.ts";
+import { canonicalName, isLocalhost } from "./name.ts";
+import { assemble, knownAddresses, readSrv, sortTargets, type Target, unusable } from "./srv.ts";
+
+/** Where a cluster's targets come from. */
+export type Source =
+  | { readonly kind: "srv"; readonly name: string }
+  | { readonly kind: "dns"; readonly host: string; readonly port: number };
+
+/** `unavailable`: SRV target ".", the service is decidedly not there. */
+export type ResolutionKind = AnswerKind | "unavailable";
+
+export interface Resolution {
+  /** `ok` exactly where there are targets. */
+  readonly kind: ResolutionKind;
+  readonly detail: string;
+  readonly targets: readonly Target[];
+  /** Seconds until the first part of it runs out; null where nothing says so. */
+  readonly ttl: number | null;
+  /** Lookups of single targets that failed while the whole went well. */
+  readonly failures: readonly string[];
+  /** What was passed over, and why. */
+  readonly notes: readonly string[];
+  readonly entries: readonly SrvRecord[];
+  /** Usable addresses by name. */
+  readonly addresses: ReadonlyMap<string, readonly Found[]>;
+  /** Every answer in the order it came; the first is the one to the source's own name. */
+  readonly answers: readonly Answer[];
+}
+
+/** An address and how many seconds it holds; null: as long as nobody says otherwise. */
+export interface Found {
+  readonly address: string;
+  readonly ttl: number | null;
+}
+
+export interface LookupOptions {
+  readonly signal?: AbortSignal;
+  /** Ask this server last. */
+  readonly avoid?: string | null;
+  /** Ask for addresses that are remembered, too. */
+  readonly afresh?: boolean;
+}
+
+interface Remembered {
+  readonly found: readonly Found[];
+  readonly expiresAt: number;
+}
+
+// Enough to resolve 500 targets in a moment, few enough not to look like an attack to a small DNS server.
+const PARALLEL = 16;
+// An answer of 64 KiB with targets of 64 KiB each could name millions; the largest real sets have some hundreds.
+const MAX_TARGETS = 4096;
+// RFC 6761 section 6.3: what `localhost` means never changes.
+const LOCALHOST = { A: "127.0.0.1", AAAA: "::1" } as const;
+
+/** Resolves one source again and again. */
+export class Lookup {
+  readonly #source: Source;
+  readonly #client: DnsClient;
+  readonly #now: () => number;
+  readonly #keepStale: boolean;
+  #remembered = new Map<string, Remembered>();
+
+  /** `now` in ms, monotonic. `keepStale`: serve remembered addresses of a target whose own lookup fails. */
+  constructor(source: Source, client: DnsClient, keepStale: boolean, now: () => number) {
+    this.#source = source;
+    this.#client = client;
+    this.#keepStale = keepStale;
+    this.#now = now;
+  }
+
+  /** One resolution. An aborted one has kind `aborted` and must be thrown away. */
+  resolve(options: LookupOptions = {}): Promise<Resolution> {
+    const run = new Run(this.#client, this.#now, this.#keepStale, this.#remembered, options);
+    const resolution =
+      this.#source.kind === "srv"
+        ? run.service(this.#source.name)
+        : run.host(this.#source.host, this.#source.port);
+    return resolution.then((done) => {
+      // Names that are no longer targets are forgotten.
+      if (done.kind === "ok") this.#remembered = run.used;
+      return done;
+    });
+  }
+}
+
+/** One resolution on its way. */
+class Run {
+  readonly used = new Map<string, Remembered>();
+  readonly #client: DnsClient;
+  readonly #now: () => number;
+  readonly #keepStale: boolean;
+  readonly #remembered: ReadonlyMap<string, Remembered>;
+  readonly #options: LookupOptions;
+  readonly #answers: Answer[] = [];
+  readonly #failures: string[] = [];
+  readonly #notes: string[] = [];
+  readonly #addresses = new Map<string, Found[]>();
+  readonly #kinds = new Set<AnswerKind>();
+  #ttl = Number.POSITIVE_INFINITY;
+
+  constructor(
+    client: DnsClient,
+    now: () => number,
+    keepStale: boolean,
+    remembered: ReadonlyMap<string, Remembered>,
+    options: LookupOptions,
+  ) {
+    this.#client = client;
+    this.#now = now;
+    this.#keepStale = keepStale;
+    this.#remembered = remembered;
+    this.#options = options;
+  }
+
+  async service(name: string): Promise<Resolution> {
+    const answer = await this.#ask(name, "SRV", true);
+    if (answer.kind !== "ok") return this.#end(answer.kind, answer.detail, [], []);
+    const set = readSrv(answer.records);
+    this.#notes.push(...set.notes);
+    if (!set.available) {
+      return this.#end(
+        "unavailable",
+        `${answer.name}: the service is declared not available (target ".")`,
+        [],
+        [],
+      );
+    }
+    const known = knownAddresses(answer.canonical, set.entries, answer.additionals);
+    const jobs: (() => Promise<void>)[] = [];
+    for (const [target, { records, missing }] of known) {
+      for (const type of ["A", "AAAA"] as const) {
+        const given = records.filter((record) => record.type === type);
+        if (given.length > 0) this.#keep(target, type, given, least(given));
+      }
+      for (const type of missing) jobs.push(() => this.#resolveAddresses(target, type, false));
+    }
+    await parallel(jobs);
+    const targets = assemble(set.entries, (target) =>
+      (this.#addresses.get(target) ?? []).map((found) => found.address),
+    );
+    return this.#end("ok", `no target of ${answer.name} has an address`, set.entries, targets);
+  }
+
+  async host(host: string, port: number): Promise<Resolution> {
+    const target = (address: string): Target => ({ address, port, name: host, weight: 1, priority: 0 });
+    if (isIP(host) !== 0) return this.#end("ok", "", [], [{ ...target(host), name: null }]);
+    await parallel([
+      () => this.#resolveAddresses(host, "A", true),
+      () => this.#resolveAddresses(host, "AAAA", true),
+    ]);
+    const found = this.#addresses.get(host) ?? [];
+    return this.#end(
+      "ok",
+      `${host} has no address`,
+      [],
+      sortTargets(found.map(({ address }) => target(address))),
+    );
+  }
+
+  /** The addresses of one family into `#addresses`: remembered, asked for, or remembered past their time. */
+  async #resolveAddresses(name: string, type: "A" | "AAAA", search: boolean): Promise<void> {
+    const key = `${type} ${name}`;
+    const remembered = this.#remembered.get(key);
+    const canonical = canonicalName(name);
+    if (canonical !== null && isLocalhost(canonical)) {
+      this.#add(name, [{ address: LOCALHOST[type], ttl: null }]);
+      return;
+    }
+    const left = remembered === undefined ? 0 : Math.ceil((remembered.expiresAt - this.#now()) / 1000);
+    if (remembered !== undefined && left > 0 && this.#options.afresh !== true) {
+      this.used.set(key, remembered);
+      this.#add(name, remembered.found);
+      this.#holds(left);
+      this.#kinds.add("ok");
+      return;
+    }
+    const answer = await this.#ask(name, type, search);
+    this.#kinds.add(answer.kind);
+    if (answer.kind === "ok") {
+      const records = answer.records.filter((record): record is AddressRecord => record.type === type);
+      this.#keep(name, type, records, answer.ttl ?? 0);
+      return;
+    }
+    if (isDefinite(answer.kind)) {
+      if (answer.ttl !== null) this.#holds(answer.ttl);
+      this.#notes.push(`${name}: ${answer.kind === "nxdomain" ? "no such name" : `no ${type} record`}`);
+      return;
+    }
+    this.#failures.push(`${name} ${type}: ${answer.detail || answer.kind}`);
+    if (remembered === undefined || !this.#keepStale) return;
+    this.used.set(key, remembered);
+    this.#add(name, remembered.found);
+  }
+
+  /** Takes records as a name's addresses, and remembers them for their TTL. */
+  #keep(name: string, type: "A" | "AAAA", records: readonly AddressRecord[], ttl: number): void {
+    const found: Found[] = [];
+    for (const { address, ttl: own } of records) {
+      const fault = unusable(address);
+      if (fault === null) found.push({ address, ttl: own });
+      else this.#notes.push(`${name}: ${address} is ${fault}, left out`);
+    }
+    this.#holds(ttl);
+    this.used.set(`${type} ${name}`, { found, expiresAt: this.#now() + ttl * 1000 });
+    this.#add(name, found);
+  }
+
+  #add(name: string, found: readonly Found[]): void {
+    const present = this.#addresses.get(name) ?? [];
+    for (const one of found) if (!present.some((other) => other.address === one.address)) present.push(one);
+    this.#addresses.set(name, present);
+  }
+
+  #holds(seconds: number): void {
+    this.#ttl = Math.min(this.#ttl, seconds);
+  }
+
+  /** One question, aliases followed from answer to answer, bounded. */
+  async #ask(name: string, type: QueryType, search: boolean): Promise<Answer> {
+    const options = { signal: this.#options.signal, avoid: this.#options.avoid ?? null };
+    let answer = search
+      ? await this.#client.search(name, type, options)
+      : await this.#client.query(name, type, options);
+    this.#answers.push(answer);
+    const seen = new Set([answer.name]);
+    let ttl = answer.ttl;
+    while (answer.dangling) {
+      const next = answer.canonical;
+      if (seen.has(next) || seen.size > MAX_ALIASES) {
+        return { ...answer, kind: "loop", detail: `${name}: the aliases lead in a circle`, dangling: false };
+      }
+      seen.add(next);
+      answer = await this.#client.query(next, type, options);
+      this.#answers.push(answer);
+      ttl = answer.ttl === null || ttl === null ? (answer.ttl ?? ttl) : Math.min(ttl, answer.ttl);
+    }
+    answer = { ...answer, name: [...seen][0] ?? name, ttl };
+    if (type === "SRV" && answer.ttl !== null) this.#holds(answer.ttl);
+    return answer;
+  }
+
+  #end(
+    kind: ResolutionKind,
+    detail: string,
+    entries: readonly SrvRecord[],
+    targets: readonly Target[],
+  ): Resolution {
+    const ttl = Number.isFinite(this.#ttl) ? this.#ttl : null;
+    if (targets.length > MAX_TARGETS) {
+      this.#notes.push(`${targets.length} targets, only the first ${MAX_TARGETS} are used`);
+    }
+    return {
+      ...(kind === "ok" && targets.length === 0
+        ? this.#nothing(detail)
+        : { kind, detail: kind === "ok" ? "" : detail }),
+      targets: targets.slice(0, MAX_TARGETS),
+      ttl,
+      failures: this.#failures,
+      notes: this.#notes,
+      entries,
+      addresses: this.#addresses,
+      answers: this.#answers,
+    };
+  }
+
+  /** What it means that no target has an address: a failure where any lookup failed, else that there is none. */
+  #nothing(detail: string): { kind: AnswerKind; detail: string } {
+    for (const kind of this.#kinds) {
+      if (!isDefinite(kind)) return { kind, detail: this.#failures[0] ?? detail };
+    }
+    return {
+      kind: this.#kinds.has("nxdomain") && !this.#kinds.has("nodata") ? "nxdomain" : "nodata",
+      detail,
+    };
+  }
+}
+
+function least(records: readonly AddressRecord[]): number {
+  return records.reduce((ttl, record) => Math.min(ttl, record.ttl), Number.POSITIVE_INFINITY);
+}
+
+/** Runs the jobs, `PARALLEL` at a time. */
+async function parallel(jobs: readonly (() => Promise<void>)[]): Promise<void> {
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    for (let job = jobs[next++]; job !== undefined; job = jobs[next++]) await job();
+  };
+  await Promise.all(Array.from({ length: Math.min(PARALLEL, jobs.length) }, lane));
+}
