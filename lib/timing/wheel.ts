@@ -107,7 +107,7 @@ export class Wheel {
       return -1;
     }
     const wait = Math.ceil(this.#soonest * TICK - now);
-    return wait > 0 ? wait : 0;
+    return Math.max(wait, 0);
   }
 
   /** Of timers only. */
@@ -139,7 +139,7 @@ export class Wheel {
   /** Level by distance; `| 0` takes the tick modulo 2^32, so the wheel turns on for ever. */
   #insert(timer: WheelTimer): void {
     const ahead = timer.deadline - this.#tick;
-    const near = ahead > REACH ? REACH : ahead;
+    const near = Math.min(ahead, REACH);
     const level = near <= MASK ? 0 : ((31 - Math.clz32(near)) / BITS) | 0;
     const place = (((this.#tick + near) | 0) >> (level * BITS)) & MASK;
     const slot = level * SLOTS + place;

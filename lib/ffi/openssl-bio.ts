@@ -1,0 +1,48 @@
+/**
+ * BIOs: what an SSL object reads from and writes to. bio(7), BIO_s_socket(3), BIO_s_bio(3), BIO_s_mem(3).
+ * Invariant: a BIO is reference-counted; SSL_set0_rbio and SSL_set0_wbio take one reference, BIO_free drops one.
+ */
+import { type Bind, C, type Pointer } from "./openssl-binding.ts";
+
+/** BIO_ctrl(3), openssl/bio.h. */
+export const BIO_CTRL_RESET = 1;
+export const BIO_NOCLOSE = 0;
+
+export interface BioFunctions {
+  /** BIO_s_socket(3). A BIO on a descriptor; with BIO_NOCLOSE the descriptor stays the caller's. Caller frees. 0: no memory. */
+  BIO_new_socket(descriptor: number, close: number): Pointer;
+  /**
+   * BIO_s_bio(3). Two BIOs, each with a ring buffer that holds what was written to it until the other one reads it. Stores
+   * both pointers; the caller frees both. 1: done; 0: no memory.
+   */
+  BIO_new_bio_pair(first: Pointer, firstSize: number, second: Pointer, secondSize: number): number;
+  /** BIO_s_bio(3). Where the oldest unread bytes of the pair begin and how many lie there in one piece; -1 or 0: none. */
+  BIO_nread0(bio: Pointer, address: Pointer): number;
+  /** BIO_write(3). Bytes taken, or <= 0. */
+  BIO_write(bio: Pointer, data: Pointer, length: number): number;
+  /** BIO_ctrl(3). BIO_CTRL_RESET on one half of a pair forgets what was written to that half. */
+  BIO_ctrl(bio: Pointer, command: number, larg: number, parg: Pointer): number;
+  /** BIO_ctrl(3). Bytes written to this half of a pair that the other half has not read. */
+  BIO_ctrl_wpending(bio: Pointer): number;
+  /** BIO_s_mem(3). A read-only BIO over memory that must outlive it. Caller frees. */
+  BIO_new_mem_buf(data: Pointer, length: number): Pointer;
+  /** BIO_new(3). One more reference. */
+  BIO_up_ref(bio: Pointer): number;
+  /** BIO_new(3). Drops one reference; NULL is ignored. */
+  BIO_free(bio: Pointer): number;
+}
+
+export function bindBio(bind: Bind): BioFunctions {
+  const { int, long, size, pointer } = C;
+  return {
+    BIO_new_socket: bind("BIO_new_socket", pointer, [int, int]),
+    BIO_new_bio_pair: bind("BIO_new_bio_pair", int, [pointer, size, pointer, size]),
+    BIO_nread0: bind("BIO_nread0", int, [pointer, pointer]),
+    BIO_write: bind("BIO_write", int, [pointer, pointer, int]),
+    BIO_ctrl: bind("BIO_ctrl", long, [pointer, int, long, pointer]),
+    BIO_ctrl_wpending: bind("BIO_ctrl_wpending", size, [pointer]),
+    BIO_new_mem_buf: bind("BIO_new_mem_buf", pointer, [pointer, int]),
+    BIO_up_ref: bind("BIO_up_ref", int, [pointer]),
+    BIO_free: bind("BIO_free", int, [pointer]),
+  };
+}
