@@ -61,6 +61,8 @@ export interface Answer {
   readonly dangling: boolean;
   readonly records: readonly DnsRecord[];
   readonly additionals: readonly DnsRecord[];
+  /** Records left out because a name in them is no host name. */
+  readonly hostile: number;
   /** Seconds that it holds: least TTL, or the SOA's negative TTL; null where nothing says so. */
   readonly ttl: number | null;
   /** `address port`, the one that answered; null where none did. */
@@ -97,6 +99,9 @@ interface Asked {
   readonly outcome: Outcome;
   readonly transport: "udp" | "tcp";
 }
+
+/** What the resolver and its kin need of a client. */
+export type Asker = Pick<DnsClient, "search" | "query">;
 
 /** Asks DNS servers. Holds no socket and no timer between queries, so there is nothing to close. */
 export class DnsClient {
@@ -265,6 +270,7 @@ export class DnsClient {
       ...meaning,
       detail: isDefinite(meaning.kind) ? "" : `${serverKey(server)}: ${describe(message)} (${meaning.kind})`,
       additionals: message.additionals,
+      hostile: message.hostile,
       authenticated: message.authenticated,
       authoritative: message.authoritative,
       edns: message.edns,
@@ -309,6 +315,7 @@ function nothing(name: string, type: QueryType): Answer {
     dangling: false,
     records: [],
     additionals: [],
+    hostile: 0,
     ttl: null,
     server: null,
     transport: null,

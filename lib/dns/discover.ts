@@ -3,12 +3,12 @@
  * which DNS server said so and how, the records themselves, and where it does not work, why. A name that begins with an
  * underscore is an SRV name; any other is a host, with or without a port. Plain data first, text from it.
  */
-import type { Attempt, DnsClient } from "./client.ts";
+import type { Asker, Attempt } from "./client.ts";
 import { type Found, Lookup, type Resolution, type ResolutionKind } from "./lookup.ts";
 import { shares, tiersOf } from "./srv.ts";
 
 export interface DiscoverOptions {
-  readonly client: DnsClient;
+  readonly client: Asker;
   readonly signal?: AbortSignal;
 }
 

@@ -5,7 +5,7 @@
  */
 import { isIP } from "node:net";
 import { type AnswerKind, isDefinite, MAX_ALIASES } from "./answer.ts";
-import type { Answer, DnsClient } from "./client.ts";
+import type { Answer, Asker } from "./client.ts";
 import type { AddressRecord, QueryType, SrvRecord } from "./message.ts";
 import { canonicalName, isLocalhost } from "./name.ts";
 import { assemble, knownAddresses, readSrv, sortTargets, type Target, unusable } from "./srv.ts";
@@ -65,13 +65,13 @@ const LOCALHOST = { A: "127.0.0.1", AAAA: "::1" } as const;
 /** Resolves one source again and again. */
 export class Lookup {
   readonly #source: Source;
-  readonly #client: DnsClient;
+  readonly #client: Asker;
   readonly #now: () => number;
   readonly #keepStale: boolean;
   #remembered = new Map<string, Remembered>();
 
   /** `now` in ms, monotonic. `keepStale`: serve remembered addresses of a target whose own lookup fails. */
-  constructor(source: Source, client: DnsClient, keepStale: boolean, now: () => number) {
+  constructor(source: Source, client: Asker, keepStale: boolean, now: () => number) {
     this.#source = source;
     this.#client = client;
     this.#keepStale = keepStale;
@@ -96,7 +96,7 @@ export class Lookup {
 /** One resolution on its way. */
 class Run {
   readonly used = new Map<string, Remembered>();
-  readonly #client: DnsClient;
+  readonly #client: Asker;
   readonly #now: () => number;
   readonly #keepStale: boolean;
   readonly #remembered: ReadonlyMap<string, Remembered>;
@@ -109,7 +109,7 @@ class Run {
   #ttl = Number.POSITIVE_INFINITY;
 
   constructor(
-    client: DnsClient,
+    client: Asker,
     now: () => number,
     keepStale: boolean,
     remembered: ReadonlyMap<string, Remembered>,
@@ -245,6 +245,8 @@ class Run {
       ttl = answer.ttl === null || ttl === null ? (answer.ttl ?? ttl) : Math.min(ttl, answer.ttl);
     }
     answer = { ...answer, name: [...seen][0] ?? name, ttl };
+    if (answer.hostile > 0)
+      this.#notes.push(`${name}: ${answer.hostile} records with impossible names left out`);
     if (type === "SRV" && answer.ttl !== null) this.#holds(answer.ttl);
     return answer;
   }

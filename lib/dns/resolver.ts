@@ -13,14 +13,14 @@
  *
  * An empty answer while nothing was served yet is an answer: it delivers the empty set.
  */
-import type { DnsClient } from "./client.ts";
+import type { Asker } from "./client.ts";
 import { Lookup, type Resolution, type ResolutionKind, type Source } from "./lookup.ts";
 import { absorb } from "./removal.ts";
 import { type Target, targetKey } from "./srv.ts";
 
 export interface ResolverOptions {
   readonly source: Source;
-  readonly client: DnsClient;
+  readonly client: Asker;
   /** ms; bounds on how long an answer holds, whatever its TTL. */
   readonly minTtl: number;
   readonly maxTtl: number;
