@@ -33,8 +33,6 @@ export class ConnectionRecord implements Flow {
   alpn: string | null = null;
   downstreamTls: TlsFacts | null = null;
   upstreamTls: TlsFacts | null = null;
-  /** A peer that was refused, when it had shown a certificate. */
-  refusedPeer: Peer | null = null;
   reason: Reason | null = null;
   error: string | null = null;
   durationMs = 0;
@@ -82,7 +80,7 @@ export function accessLine(record: ConnectionRecord): string {
   const reason = record.reason ?? "internal";
   const tls = record.downstreamTls;
   const upstreamTls = record.upstreamTls;
-  const peer = tls?.peer ?? record.refusedPeer;
+  const peer = tls?.peer ?? null;
   let line = `{"level":"${OUR_SIDE.has(reason) ? "warn" : "info"}","time":${Date.now()},"msg":"connection","id":"${record.id}"`;
   if (record.parent !== null) line += `,"parent":${JSON.stringify(record.parent)}`;
   const link = tls?.link ?? upstreamTls?.link ?? null;

@@ -5,7 +5,7 @@
 import { type Timer, Wheel } from "../../timing/wheel.ts";
 
 export class Clock {
-  readonly #wheel = new Wheel(performance.now());
+  readonly #wheel = new Wheel(() => performance.now());
   #timeout: NodeJS.Timeout | null = null;
   #due = Number.POSITIVE_INFINITY;
 
@@ -17,7 +17,6 @@ export class Clock {
     const timer = this.#wheel.createTimer(run);
     return {
       start: (ms) => {
-        this.#wheel.advance(performance.now());
         timer.start(ms);
         if (performance.now() + ms < this.#due) this.#arm();
       },

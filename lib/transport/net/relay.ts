@@ -9,8 +9,6 @@ import type { Flow, RelayEnd } from "../transport.ts";
 import type { Clock } from "./clock.ts";
 import { type NetStream, streamError } from "./stream.ts";
 
-type Side = "downstream" | "upstream";
-
 const NOTHING = Buffer.alloc(0);
 
 export function relay(
@@ -20,80 +18,112 @@ export function relay(
   clock: Clock,
   done: (end: RelayEnd) => void,
 ): void {
-  const client = downstream.socket;
-  const service = upstream.socket;
   let over = false;
-  let directions = 2;
-
   const end = (result: RelayEnd): void => {
     if (over) return;
     over = true;
-    for (const socket of [client, service]) {
-      socket.removeAllListeners("data");
-      socket.removeAllListeners("end");
-      socket.removeAllListeners("drain");
-      socket.removeAllListeners("finish");
-      socket.pause();
-    }
+    up.stop();
+    down.stop();
     done(result);
   };
-
-  const flushed = (): void => {
-    flow.lastActive = clock.now();
-    directions -= 1;
-    if (directions === 0) end({ how: "ok", side: null, error: null });
+  const finished = (): void => {
+    if (up.finished && down.finished) end({ how: "ok", side: null, error: null });
   };
+  const up = new Direction(downstream, upstream, flow, true, clock, finished);
+  const down = new Direction(upstream, downstream, flow, false, clock, finished);
 
-  const failed = (side: Side, other: Socket, error: ProxyError): void => {
+  const failed = (direction: Direction, error: ProxyError): void => {
     if (over) return;
-    const result: RelayEnd = { how: "reset", side, error };
-    // First deliver what was read before the failure, then carry it over.
-    if (other.writableLength === 0 || other.destroyed || other.writableEnded) end(result);
-    else other.write(NOTHING, () => end(result));
+    const result: RelayEnd = { how: "reset", side: direction.up ? "downstream" : "upstream", error };
+    // First deliver what was read before the failure, then carry the reset over.
+    const sink = direction.sink;
+    if (sink.writableLength === 0 || sink.destroyed || sink.writableEnded) end(result);
+    else sink.write(NOTHING, () => end(result));
   };
-  downstream.onFailure = (error) => failed("downstream", service, error);
-  upstream.onFailure = (error) => failed("upstream", client, error);
+  downstream.onFailure = (error) => failed(up, error);
+  upstream.onFailure = (error) => failed(down, error);
 
-  const direct = (from: NetStream, to: Socket, up: boolean): void => {
-    const source = from.socket;
-    const passOn = (): void => {
-      if (up) flow.endedUp = true;
-      else flow.endedDown = true;
-      flow.lastActive = clock.now();
-      to.once("finish", flushed);
-      to.end();
-    };
-    const held = from.takeHeld();
-    if (held.length > 0) {
-      count(held.length);
-      if (!to.write(held)) source.pause();
-    }
-    function count(bytes: number): void {
-      flow.lastActive = clock.now();
-      if (up) flow.bytesUp += bytes;
-      else flow.bytesDown += bytes;
-    }
-    to.on("drain", () => {
-      flow.lastActive = clock.now();
-      source.resume();
-    });
-    if (from.inputEnded || source.readableEnded) {
-      passOn();
+  up.start();
+  down.start();
+  // One side may have failed between the end of the dial and now, when nobody listened.
+  if (downstream.socket.destroyed) failed(up, destroyedError(downstream.socket));
+  else if (upstream.socket.destroyed) failed(down, destroyedError(upstream.socket));
+}
+
+class Direction {
+  finished = false;
+  readonly up: boolean;
+  readonly source: Socket;
+  readonly sink: Socket;
+  readonly #from: NetStream;
+  readonly #flow: Flow;
+  readonly #clock: Clock;
+  readonly #whenFinished: () => void;
+
+  constructor(
+    from: NetStream,
+    to: NetStream,
+    flow: Flow,
+    up: boolean,
+    clock: Clock,
+    whenFinished: () => void,
+  ) {
+    this.up = up;
+    this.source = from.socket;
+    this.sink = to.socket;
+    this.#from = from;
+    this.#flow = flow;
+    this.#clock = clock;
+    this.#whenFinished = whenFinished;
+  }
+
+  start(): void {
+    const held = this.#from.takeHeld();
+    this.sink.on("drain", this.#drained);
+    if (held.length > 0) this.#pass(held);
+    if (this.#from.inputEnded || this.source.readableEnded) {
+      this.#passEnd();
       return;
     }
-    source.on("data", (chunk: Buffer) => {
-      count(chunk.length);
-      if (!to.write(chunk)) source.pause();
-    });
-    source.on("end", passOn);
-    if (!to.writableNeedDrain) source.resume();
-  };
-  direct(downstream, service, true);
-  direct(upstream, client, false);
+    this.source.on("data", this.#pass);
+    this.source.on("end", this.#passEnd);
+    if (!this.sink.writableNeedDrain) this.source.resume();
+  }
 
-  // One side may have failed between the end of the dial and now, when nobody listened.
-  if (client.destroyed) failed("downstream", service, destroyedError(client));
-  else if (service.destroyed) failed("upstream", client, destroyedError(service));
+  stop(): void {
+    this.source.off("data", this.#pass);
+    this.source.off("end", this.#passEnd);
+    this.sink.off("drain", this.#drained);
+    this.sink.off("finish", this.#flushed);
+    this.source.pause();
+  }
+
+  readonly #pass = (chunk: Buffer): void => {
+    const flow = this.#flow;
+    flow.lastActive = this.#clock.now();
+    if (this.up) flow.bytesUp += chunk.length;
+    else flow.bytesDown += chunk.length;
+    if (!this.sink.write(chunk)) this.source.pause();
+  };
+
+  readonly #drained = (): void => {
+    this.#flow.lastActive = this.#clock.now();
+    this.source.resume();
+  };
+
+  readonly #passEnd = (): void => {
+    if (this.up) this.#flow.endedUp = true;
+    else this.#flow.endedDown = true;
+    this.#flow.lastActive = this.#clock.now();
+    this.sink.on("finish", this.#flushed);
+    this.sink.end();
+  };
+
+  readonly #flushed = (): void => {
+    this.#flow.lastActive = this.#clock.now();
+    this.finished = true;
+    this.#whenFinished();
+  };
 }
 
 function destroyedError(socket: Socket): ProxyError {

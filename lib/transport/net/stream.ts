@@ -33,6 +33,7 @@ export class NetStream implements Stream {
   #need = 0;
   #look: Look | null = null;
   #released = false;
+  #dialled: ((error: ProxyError | null) => void) | null = null;
   #linger: Timer | null = null;
 
   constructor(socket: Socket, clock: Clock, local: SocketAddress, remote: SocketAddress) {
@@ -43,6 +44,17 @@ export class NetStream implements Stream {
     this.remote = remote;
     socket.on("error", this.#failed);
     socket.on("close", this.#closed);
+  }
+
+  /** Waits for the socket to connect; a failure until then goes to `done` and not to `onFailure`. */
+  dialling(done: (error: ProxyError | null) => void): void {
+    this.#dialled = done;
+    this.socket.once("connect", () => {
+      this.#dialled = null;
+      // Reads into the socket's buffer up to its high-water mark, so that a reset before the relay is noticed.
+      this.socket.pause();
+      if (!this.#released) done(null);
+    });
   }
 
   peek(limit: number, look: Look): void {
@@ -165,7 +177,14 @@ export class NetStream implements Stream {
 
   readonly #failed = (error: Error): void => {
     if (this.#released) return;
-    this.onFailure?.(streamError(error));
+    const dialled = this.#dialled;
+    if (dialled === null) {
+      this.onFailure?.(streamError(error));
+      return;
+    }
+    this.#dialled = null;
+    this.reset();
+    dialled(streamError(error));
   };
 
   readonly #closed = (): void => {

@@ -89,19 +89,10 @@ function dial(
     autoSelectFamily: false,
   });
   prepare(socket);
-  let stream: NetStream;
-  const local: SocketAddress = { kind: "unix", path: "" };
-  stream = new NetStream(socket, clock, local, target);
-  stream.onFailure = (error) => {
-    stream.onFailure = null;
-    stream.reset();
-    done(new ProxyError("DIAL", `${formatAddress(target)}: ${dialReason(error)}`, { cause: error.cause }));
-  };
-  socket.once("connect", () => {
-    stream.onFailure = null;
-    // Reads into the stream's buffer up to its high-water mark, so that a reset before the relay is noticed.
-    socket.pause();
-    done(null);
+  const stream = new NetStream(socket, clock, { kind: "unix", path: "" }, target);
+  stream.dialling((error) => {
+    if (error === null) done(null);
+    else done(new ProxyError("DIAL", `${formatAddress(target)}: ${dialReason(error)}`, { cause: error.cause }));
   });
   return stream;
 }

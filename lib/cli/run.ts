@@ -1,0 +1,75 @@
+/**
+ * `millrace run`, and what every long-running command shares: signals. SIGHUP reloads, SIGTERM and SIGINT drain, a second one
+ * stops now.
+ */
+import { loadConfig } from "../config/parse.ts";
+import type { Config } from "../config/config.ts";
+import { formatFaults } from "../config/parse.ts";
+import { asProxyError } from "../errors.ts";
+import { Proxy } from "../proxy.ts";
+import { type Admin, openAdmin } from "../admin.ts";
+
+export async function run(file: string): Promise<undefined> {
+  await runUntilSignal(loadConfig(file), () => loadConfig(file));
+  return undefined;
+}
+
+/** Starts a proxy and returns when it accepts; it then runs until a signal ends the process. */
+export async function runUntilSignal(config: Config, again: (() => Config) | null): Promise<Proxy> {
+  const proxy = new Proxy(config, {
+    onDeath: () => {
+      // Give the fatal line time to leave, then go: systemd starts us again.
+      setTimeout(() => process.exit(1), 100);
+    },
+  });
+  let admin: Admin | null = null;
+  let ending = false;
+  const end = (signal: NodeJS.Signals): void => {
+    if (ending) {
+      proxy.log.events.warn({ signal }, "second signal: stopping now");
+      void proxy.close().finally(() => process.exit(1));
+      return;
+    }
+    ending = true;
+    void proxy
+      .drain()
+      .catch((error: Error) => proxy.log.events.error({ error: error.message }, "drain failed"))
+      .finally(async () => {
+        await admin?.close();
+        process.exit(0);
+      });
+  };
+  process.on("SIGTERM", end);
+  process.on("SIGINT", end);
+  process.on("SIGHUP", () => {
+    if (ending || again === null) return;
+    void reload(proxy, again).then(async () => {
+      if (admin === null && proxy.config.admin !== null) admin = await openAdmin(proxy);
+    });
+  });
+  await proxy.start();
+  try {
+    if (proxy.config.admin !== null) admin = await openAdmin(proxy);
+  } catch (thrown) {
+    await proxy.close();
+    throw thrown;
+  }
+  return proxy;
+}
+
+/** A reload that cannot fail its caller: everything wrong is in the log, and the old generation goes on. */
+async function reload(proxy: Proxy, again: () => Config): Promise<void> {
+  let config: Config;
+  try {
+    config = again();
+  } catch (thrown) {
+    const error = asProxyError(thrown);
+    proxy.log.events.error(
+      { error: error.faults.length > 0 ? formatFaults(error) : error.message },
+      "reload refused, the running configuration stays",
+    );
+    proxy.countFailedReload();
+    return;
+  }
+  await proxy.reload(config).catch(() => {});
+}

@@ -1,0 +1,550 @@
+/**
+ * THE STORY: one connection's life from accept to record, told once for both transports.
+ *
+ *   accepted → sniff (PROXY header?, ClientHello?) → match → terminate? → pick → dial (retry next) → originate?
+ *            → relay → record, exactly once
+ *
+ * Every step is a small method that ends by calling the next one, by waiting for a callback of the port, or by `#end`.
+ * Nothing here is a promise, a Node timer or a Node stream: in the epoll transport those never run. One timer serves all
+ * phases, because a connection is in one phase at a time. `#end` is the only exit: it closes both sides, gives back what was
+ * counted and hands the record on.
+ */
+import { type ProxyError, type Reason, asProxyError } from "./errors.ts";
+import type { Endpoint } from "./cluster/endpoint.ts";
+import { ACTIVE } from "./cluster/endpoint.ts";
+import type { RouteConfig } from "./config/config.ts";
+import type { ClusterScope, ListenerScope } from "./generation.ts";
+import { countAccepted, countBytes, countDial, countEnded, countHandshake } from "./observe/counters.ts";
+import { ConnectionRecord } from "./observe/record.ts";
+import type { Timer } from "./timing/wheel.ts";
+import type { Look, RelayEnd, Stream, Transport } from "./transport/transport.ts";
+import { type SocketAddress, formatAddress } from "./wire/address.ts";
+import { ALERTS, plainAlert } from "./wire/alert.ts";
+import { parseHello } from "./wire/hello.ts";
+import { announceHeader, type ProxyHeader, readProxyHeader } from "./wire/proxy-header.ts";
+
+/** What a connection asks of the worker it lives in. */
+export interface Surroundings {
+  readonly transport: Transport;
+  /** Counts it in if every limit allows; else says which one is reached. */
+  admit(listener: ListenerScope, source: string): string | null;
+  /** Undoes `admit`. */
+  leave(listener: ListenerScope, source: string): void;
+  ended(connection: Connection): void;
+}
+
+type Phase = "hello" | "handshake" | "wait" | "dial" | "originate" | "relay";
+
+// Room for the longest PROXY v2 header that is still read: addresses and TLVs of a full client certificate.
+const PROXY_HEADER_BYTES = 8 * 1024;
+// A lifetime ends up to a tenth early, at random, so that connections born together do not end together.
+const LIFETIME_JITTER = 0.1;
+
+export class Connection {
+  readonly record: ConnectionRecord;
+  readonly listener: ListenerScope;
+  readonly #around: Surroundings;
+  readonly #downstream: Stream;
+  readonly #timer: Timer;
+  readonly #tried: Endpoint[] = [];
+  #upstream: Stream | null = null;
+  #phase: Phase = "hello";
+  #phaseStarted: number;
+  /** When retries and waiting for an endpoint must be over. */
+  #connectBy = 0;
+  #lifetimeEnds = Number.POSITIVE_INFINITY;
+  #alpnOffered: readonly string[] = [];
+  #isTls = false;
+  #route: RouteConfig | null = null;
+  #cluster: ClusterScope | null = null;
+  #endpoint: Endpoint | null = null;
+  #waiting: { cancel(): void } | null = null;
+  #announced: ProxyHeader | null = null;
+  #admitted: string | null = null;
+  #countedUp = 0;
+  #countedDown = 0;
+  #over = false;
+
+  constructor(around: Surroundings, listener: ListenerScope, downstream: Stream) {
+    const now = around.transport.now();
+    this.#around = around;
+    this.listener = listener;
+    this.#downstream = downstream;
+    this.#timer = around.transport.timer(this.#guard(() => this.#deadline()));
+    this.#phaseStarted = now;
+    this.record = new ConnectionRecord(
+      listener.config.name,
+      listener.generation,
+      around.transport.name,
+      formatAddress(downstream.remote),
+      formatAddress(downstream.local),
+      now,
+    );
+  }
+
+  /** Begins the story. Never throws: a fault of ours, now or in a later step, ends it with reason `internal`. */
+  start(): void {
+    countAccepted(this.listener.row);
+    this.#guard(() => this.#begin())();
+  }
+
+  #begin(): void {
+    const { lifetime } = this.listener.config.timeouts;
+    if (lifetime > 0) {
+      this.#lifetimeEnds = this.record.started + lifetime * (1 - Math.random() * LIFETIME_JITTER);
+    }
+    this.#watchDownstream();
+    const source = sourceOf(this.#downstream.remote);
+    const full = this.#around.admit(this.listener, source);
+    if (full !== null) return this.#end("limit", full);
+    this.#admitted = source;
+    const { mode, position } = this.listener.config.proxyProtocol;
+    if (mode !== "off" && position === "outer") this.#sniffHeader(() => this.#sniff());
+    else this.#sniff();
+  }
+
+  /** Ends it from outside: by an operator (`killed`) or at the end of a drain. */
+  stop(reason: "killed" | "drain"): void {
+    this.#end(reason, reason === "killed" ? "killed by an operator" : "the drain deadline passed");
+  }
+
+  /** Ends it after a fault of ours in one of its events; the transport calls this for faults of its own. */
+  fault(thrown: unknown): void {
+    this.#end("internal", asProxyError(thrown).message);
+  }
+
+  /** Moves what flowed since the last call into the shared counters. */
+  countFlow(): void {
+    const { bytesUp, bytesDown } = this.record;
+    if (bytesUp === this.#countedUp && bytesDown === this.#countedDown) return;
+    countBytes(this.listener.row, bytesUp - this.#countedUp, bytesDown - this.#countedDown);
+    this.#countedUp = bytesUp;
+    this.#countedDown = bytesDown;
+  }
+
+  /** Every callback handed to the port goes through here, so that one connection's fault stays its own. */
+  #guard<Args extends unknown[]>(step: (...args: Args) => void): (...args: Args) => void {
+    return (...args) => {
+      try {
+        step(...args);
+      } catch (thrown) {
+        this.fault(thrown);
+      }
+    };
+  }
+
+  #peek(limit: number, look: Look): void {
+    this.#downstream.peek(limit, (bytes, ended) => {
+      try {
+        return look(bytes, ended);
+      } catch (thrown) {
+        this.fault(thrown);
+        return 0;
+      }
+    });
+  }
+
+  #watchDownstream(): void {
+    this.#downstream.onFailure = this.#guard((error) => this.#end("client_reset", error.message));
+  }
+
+  // ── sniff ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #sniffHeader(next: () => void): void {
+    const { mode } = this.listener.config.proxyProtocol;
+    const trusted = this.listener.trusts(sourceOf(this.#downstream.remote));
+    if (!trusted && mode === "require") {
+      return this.#end("untrusted_proxy_header", `${this.record.source} is not in proxy_protocol.trusted`);
+    }
+    this.#enter("hello", this.listener.config.timeouts.hello);
+    this.#peek(PROXY_HEADER_BYTES, (bytes, ended) => {
+      const verdict = readProxyHeader(bytes);
+      switch (verdict.kind) {
+        case "more":
+          if (!ended && verdict.need <= PROXY_HEADER_BYTES) return verdict.need;
+          this.#end("bad_proxy_header", ended ? "the client closed within the header" : "the header is too long");
+          return 0;
+        case "bad":
+          this.#end("bad_proxy_header", verdict.why);
+          return 0;
+        case "absent":
+          if (mode === "require") this.#end("bad_proxy_header", "no PROXY header, and this listener requires one");
+          else next();
+          return 0;
+        default:
+          if (!trusted) {
+            this.#end("untrusted_proxy_header", `${this.record.source} is not in proxy_protocol.trusted`);
+            return 0;
+          }
+          this.#downstream.skip(verdict.length);
+          this.#adopt(verdict.header);
+          next();
+          return 0;
+      }
+    });
+  }
+
+  /** Takes over what a trusted header says; limits then count the client that it names. */
+  #adopt(header: ProxyHeader): void {
+    this.#announced = header;
+    if (header.uniqueId !== null) this.record.parent = Buffer.from(header.uniqueId).toString("hex");
+    if (header.source === null || header.destination === null) return;
+    this.record.source = formatAddress(header.source);
+    this.record.destination = formatAddress(header.destination);
+  }
+
+  #sniff(): void {
+    if (this.#over) return;
+    if (!this.listener.table.needsHello) return this.#match();
+    const limit = this.listener.helloBytes;
+    this.#enter("hello", this.listener.config.timeouts.hello);
+    this.#peek(limit, (bytes, ended) => {
+      const verdict = parseHello(bytes, limit);
+      switch (verdict.kind) {
+        case "more":
+          if (ended) {
+            this.#end("bad_hello", bytes.length === 0 ? "closed before a hello" : "closed in the middle of the hello");
+            return 0;
+          }
+          return verdict.need;
+        case "bad":
+          this.#refuse("bad_hello", verdict.why, verdict.alert);
+          return 0;
+        case "not_tls":
+          if (this.listener.table.acceptsPlain) this.#match();
+          else this.#refuse("bad_hello", verdict.why, null);
+          return 0;
+        default: {
+          const { hello } = verdict;
+          this.#isTls = true;
+          this.#alpnOffered = hello.alpn;
+          this.record.sni = hello.serverName;
+          this.record.alpn = hello.alpn[0] ?? null;
+          this.#match();
+          return 0;
+        }
+      }
+    });
+  }
+
+  // ── match ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #match(): void {
+    const now = this.#around.transport.now();
+    this.record.sniffMs = now - this.record.started;
+    const route = this.listener.table.match({
+      serverName: this.record.sni,
+      alpn: this.#alpnOffered,
+      from: this.#clientHost(),
+      destination: this.#destination(),
+      tls: this.#isTls,
+    });
+    if (route === null) {
+      const name = this.record.sni === null ? "a client without SNI" : `SNI ${this.record.sni}`;
+      return this.#refuse("no_route", `no route takes ${name}`, this.#isTls ? ALERTS.unrecognized_name : null);
+    }
+    this.#route = route;
+    this.record.route = route.name;
+    if (route.tls === "terminate") this.#terminate(route);
+    else this.#pick();
+  }
+
+  // ── terminate and authorise ────────────────────────────────────────────────────────────────────────────────────────
+
+  #terminate(route: RouteConfig): void {
+    this.record.phase = "handshake";
+    this.#enter("handshake", this.listener.config.timeouts.handshake);
+    const context = this.listener.contextOf(route);
+    const secured = this.#guard((error: ProxyError | null) => {
+      const ms = this.#around.transport.now() - this.#phaseStarted;
+      this.record.handshakeMs = ms;
+      const facts = this.#downstream.tls;
+      this.record.downstreamTls = facts;
+      countHandshake(this.listener.row, facts?.version ?? null, facts?.resumed ?? false, error === null, ms);
+      if (error !== null) return this.#end(downstreamReason(error), error.message);
+      const { mode, position } = this.listener.config.proxyProtocol;
+      if (mode !== "off" && position === "inner") this.#sniffHeader(() => this.#pick());
+      else this.#pick();
+    });
+    this.#downstream.secure(context, { serverName: null, sessionKey: "" }, secured);
+  }
+
+  // ── pick ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #pick(): void {
+    if (this.#over) return;
+    const route = this.#route!;
+    const cluster = this.listener.clusterOf(route);
+    this.#cluster = cluster;
+    this.record.cluster = cluster.config.name;
+    this.record.phase = "pick";
+    this.#watchDownstream();
+    const wait = this.listener.config.timeouts.connect;
+    this.#connectBy = this.#around.transport.now() + wait;
+    if (cluster.view.resolved) return this.#tryNext();
+    this.#enter("wait", wait);
+    this.#waiting = cluster.view.whenResolved(
+      this.#guard(() => {
+        this.#waiting = null;
+        this.#tryNext();
+      }),
+    );
+  }
+
+  #tryNext(): void {
+    const cluster = this.#cluster!;
+    const endpoint = cluster.view.pick(this.#clientHost(), this.#tried);
+    if (endpoint === null) {
+      return this.#end("no_endpoint", `cluster ${cluster.config.name} has no endpoint to dial`);
+    }
+    this.#dial(cluster, endpoint);
+  }
+
+  // ── dial ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #dial(cluster: ClusterScope, endpoint: Endpoint): void {
+    const { transport } = this.#around;
+    this.#endpoint = endpoint;
+    this.#tried.push(endpoint);
+    Atomics.add(endpoint.cell, ACTIVE, 1);
+    cluster.view.dialled(endpoint);
+    this.record.phase = "dial";
+    this.record.endpoint = endpoint.key;
+    const left = Math.max(this.#connectBy - transport.now(), 1);
+    this.#enter("dial", Math.min(cluster.config.connect.timeout ?? left, left));
+    const dialled = this.#guard((error: ProxyError | null) => {
+      if (error !== null) {
+        this.#upstream = null;
+        return this.#dialFailed("dial_failed", error.message);
+      }
+      const ms = transport.now() - this.#phaseStarted;
+      this.record.dialMs = ms;
+      countDial(cluster.row, ms);
+      this.#announce(cluster, endpoint);
+    });
+    this.#upstream = transport.dial(endpoint.address, { from: null }, dialled);
+  }
+
+  /** Says who the client is, ahead of everything else, as HAProxy and nginx do: before TLS. */
+  #announce(cluster: ClusterScope, endpoint: Endpoint): void {
+    const upstream = this.#upstream!;
+    upstream.onFailure = this.#guard((error) => this.#dialFailed("dial_failed", error.message));
+    if (cluster.config.proxyProtocol !== "off") {
+      upstream.send(
+        announceHeader(cluster.config.proxyProtocol, {
+          source: this.#announced?.source ?? this.#downstream.remote,
+          destination: this.#announced?.destination ?? this.#downstream.local,
+          uniqueId: Buffer.from(this.record.id, "hex"),
+          alpn: this.record.downstreamTls?.alpn ?? null,
+          authority: this.record.sni,
+          tls: this.record.downstreamTls,
+        }),
+      );
+    }
+    if (cluster.context === null) this.#connected(cluster, endpoint);
+    else this.#originate(cluster, endpoint);
+  }
+
+  // ── originate ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #originate(cluster: ClusterScope, endpoint: Endpoint): void {
+    this.record.phase = "originate";
+    this.#enter("originate", this.listener.config.timeouts.handshake);
+    const upstream = this.#upstream!;
+    const serverName = cluster.config.tls?.serverName ?? endpoint.name ?? sourceOf(endpoint.address);
+    const secured = this.#guard((error: ProxyError | null) => {
+      this.record.upstreamTls = upstream.tls;
+      if (error !== null) return this.#dialFailed(upstreamReason(error), `${endpoint.key}: ${error.message}`);
+      this.#connected(cluster, endpoint);
+    });
+    upstream.secure(cluster.context!, { serverName, sessionKey: `${endpoint.key} ${serverName}` }, secured);
+  }
+
+  /** One endpoint failed and no byte was relayed yet: the next one, while the deadline, the count and the budget allow it. */
+  #dialFailed(reason: Reason, message: string): void {
+    const cluster = this.#cluster!;
+    const endpoint = this.#endpoint!;
+    const upstream = this.#upstream;
+    this.#upstream = null;
+    if (upstream !== null) {
+      // After a failed handshake an alert is on its way; else there is nothing to deliver.
+      if (reason === "dial_failed" || reason === "dial_timeout") upstream.reset();
+      else upstream.finish();
+    }
+    cluster.view.dialFailed(endpoint);
+    Atomics.sub(endpoint.cell, ACTIVE, 1);
+    this.#endpoint = null;
+    const retries = this.#tried.length - 1;
+    const left = this.#connectBy - this.#around.transport.now();
+    if (retries < cluster.config.connect.retries && left > 0 && cluster.view.mayRetry()) {
+      const next = cluster.view.pick(this.#clientHost(), this.#tried);
+      if (next !== null) return this.#dial(cluster, next);
+    }
+    this.#end(reason, retries === 0 ? message : `${message} (the last of ${retries + 1} attempts)`);
+  }
+
+  // ── relay ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #connected(cluster: ClusterScope, endpoint: Endpoint): void {
+    const { transport } = this.#around;
+    cluster.view.dialSucceeded(endpoint);
+    this.record.phase = "relay";
+    this.record.lastActive = transport.now();
+    this.#phase = "relay";
+    this.#armRelay();
+    const relayed = this.#guard((end: RelayEnd) => this.#relayed(end));
+    transport.relay(this.#downstream, this.#upstream!, this.record, relayed);
+  }
+
+  #relayed(end: RelayEnd): void {
+    if (end.how === "ok") return this.#end("ok", null);
+    const { error } = end;
+    if (end.side === "downstream") return this.#end("client_reset", error?.message ?? null);
+    // In TLS 1.3 an upstream refuses our certificate after our handshake is done: its alert is its first answer.
+    const refusal = error?.alert !== undefined && this.record.bytesDown === 0;
+    if (this.record.bytesDown === 0) this.#cluster!.view.dialFailed(this.#endpoint!);
+    this.#end(refusal ? "upstream_denied" : "upstream_reset", error?.message ?? null);
+  }
+
+  // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #enter(phase: Phase, ms: number): void {
+    this.#phase = phase;
+    const now = this.#around.transport.now();
+    this.#phaseStarted = now;
+    // A header, then a hello, share one absolute deadline: dripping does not extend it.
+    const left = phase === "hello" ? ms - (now - this.record.started) : ms;
+    this.#timer.start(Math.max(left, 1));
+  }
+
+  /** Sets the timer to the first of idle, half-close and lifetime; the relay only notes when bytes last moved. */
+  #armRelay(): void {
+    const due = Math.min(this.#quietUntil(), this.#lifetimeEnds);
+    if (due === Number.POSITIVE_INFINITY) this.#timer.stop();
+    else {
+      // A half-close shortens the limit while the timer runs: look at least that often.
+      const { halfClose } = this.listener.config.timeouts;
+      const wait = due - this.#around.transport.now();
+      this.#timer.start(Math.max(halfClose > 0 ? Math.min(wait, halfClose) : wait, 1));
+    }
+  }
+
+  #quietUntil(): number {
+    const { idle, halfClose } = this.listener.config.timeouts;
+    const half = this.record.endedUp || this.record.endedDown;
+    const limit = half && halfClose > 0 ? halfClose : idle;
+    return limit > 0 ? this.record.lastActive + limit : Number.POSITIVE_INFINITY;
+  }
+
+  #deadline(): void {
+    const { timeouts } = this.listener.config;
+    switch (this.#phase) {
+      case "hello":
+        return this.#end("hello_timeout", `no complete hello within ${timeouts.hello} ms`);
+      case "handshake":
+        return this.#end("handshake_timeout", `no complete TLS handshake within ${timeouts.handshake} ms`);
+      case "wait":
+        return this.#end("no_endpoint", `cluster ${this.#cluster!.config.name} was not resolved within ${timeouts.connect} ms`);
+      case "dial":
+        return this.#dialFailed("dial_timeout", `${this.#endpoint!.key} did not answer in time`);
+      case "originate":
+        return this.#dialFailed(
+          "upstream_handshake_failed",
+          `${this.#endpoint!.key}: no complete TLS handshake within ${timeouts.handshake} ms`,
+        );
+      case "relay": {
+        const now = this.#around.transport.now();
+        if (now >= this.#lifetimeEnds) return this.#end("lifetime", `older than ${timeouts.lifetime} ms`);
+        if (now < this.#quietUntil()) return this.#armRelay();
+        const half = this.record.endedUp || this.record.endedDown;
+        if (half && timeouts.halfClose > 0) {
+          const open = this.record.endedUp ? "upstream" : "client";
+          return this.#end("half_close_timeout", `half-closed, and nothing from the ${open} for ${timeouts.halfClose} ms`);
+        }
+        return this.#end("idle", `no byte either way for ${timeouts.idle} ms`);
+      }
+    }
+  }
+
+  // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #refuse(reason: Reason, message: string, alert: number | null): void {
+    if (alert !== null) this.#downstream.send(plainAlert(alert));
+    this.#end(reason, message);
+  }
+
+  #end(reason: Reason, message: string | null): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#timer.stop();
+    this.#waiting?.cancel();
+    const now = this.#around.transport.now();
+    const { record } = this;
+    record.reason = reason;
+    record.error = message;
+    record.durationMs = now - record.started;
+    record.phase = "ended";
+    if (record.sniffMs === null) record.sniffMs = now - record.started;
+    const orderly = ORDERLY.has(reason);
+    if (orderly) this.#downstream.finish();
+    else this.#downstream.reset();
+    if (orderly) this.#upstream?.finish();
+    else this.#upstream?.reset();
+    if (this.#endpoint !== null) Atomics.sub(this.#endpoint.cell, ACTIVE, 1);
+    if (this.#admitted !== null) this.#around.leave(this.listener, this.#admitted);
+    this.countFlow();
+    countEnded(this.listener.row, record);
+    this.#around.ended(this);
+  }
+
+  #clientHost(): string | null {
+    const source = this.#announced?.source ?? this.#downstream.remote;
+    return source.kind === "ip" ? source.host : null;
+  }
+
+  #destination(): SocketAddress {
+    return this.#announced?.destination ?? this.#downstream.local;
+  }
+}
+
+/**
+ * Reasons after which both sides are closed in order: the stream ended where it should, or an answer (an alert) must
+ * arrive. After any other the bytes are incomplete, and only a reset says so.
+ */
+const ORDERLY: ReadonlySet<Reason> = new Set<Reason>([
+  "ok",
+  "idle",
+  "no_route",
+  "bad_hello",
+  "handshake_failed",
+  "denied",
+  "expired",
+  "revoked",
+]);
+
+function downstreamReason(error: ProxyError): Reason {
+  switch (error.code) {
+    case "DENIED":
+      return "denied";
+    case "EXPIRED":
+      return "expired";
+    case "REVOKED":
+      return "revoked";
+    case "RESET":
+      return "client_reset";
+    case "HANDSHAKE":
+      return "handshake_failed";
+    default:
+      return "internal";
+  }
+}
+
+function upstreamReason(error: ProxyError): Reason {
+  const refused = error.code === "DENIED" || error.code === "EXPIRED" || error.code === "REVOKED";
+  return refused ? "upstream_denied" : "upstream_handshake_failed";
+}
+
+/** What limits count a client by: its address without the port; all of a UNIX socket's clients are one. */
+function sourceOf(address: SocketAddress): string {
+  return address.kind === "ip" ? address.host : "unix";
+}

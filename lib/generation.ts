@@ -1,0 +1,140 @@
+/**
+ * A generation as a worker sees it: one accepted configuration, compiled. Control sends a `Plan` (plain data); `compile`
+ * turns it into route tables, TLS contexts and cluster views. Compiling has no effect on anything that runs; a plan that
+ * cannot be compiled throws and the worker goes on with the generation it has. Connections hold the scope they were born
+ * in, so an old generation lives exactly as long as its last connection.
+ */
+import { createHash } from "node:crypto";
+import { ClusterView } from "./cluster/pool.ts";
+import type { EndpointSet } from "./cluster/endpoint.ts";
+import type { ClusterConfig, Config, ListenerConfig, RouteConfig } from "./config/config.ts";
+import { ProxyError } from "./errors.ts";
+import { type RouteTable, compileRoutes } from "./route/table.ts";
+import { clientSpec, serverSpec } from "./tls/context.ts";
+import type { Identity } from "./tls/identity.ts";
+import type { TlsContext, TlsContextSpec, Transport } from "./transport/transport.ts";
+import { compileCidrs } from "./wire/cidr.ts";
+
+/** Everything a worker needs to run one generation; survives structured clone. */
+export interface Plan {
+  readonly generation: number;
+  readonly config: Config;
+  readonly identities: Readonly<Record<string, Identity>>;
+  /** Shared by all workers, so that a ticket of one resumes at another. */
+  readonly ticketKeys: Uint8Array;
+  readonly sets: readonly EndpointSet[];
+  /** Listening descriptors by listener name (epoll); absent where the worker binds itself (net). */
+  readonly descriptors: Readonly<Record<string, number>>;
+  /** This worker's counter rows, by listener and by cluster name. */
+  readonly listenerRows: Readonly<Record<string, Float64Array>>;
+  readonly clusterRows: Readonly<Record<string, Float64Array>>;
+  /** Shared by all workers: one Int32 of live connections per listener. */
+  readonly listenerLive: Readonly<Record<string, Int32Array>>;
+}
+
+/** What a connection knows of the listener that accepted it. */
+export interface ListenerScope {
+  readonly generation: number;
+  readonly config: ListenerConfig;
+  /** Position in the configuration: the scope of per-source counts. */
+  readonly index: number;
+  readonly table: RouteTable;
+  readonly row: Float64Array;
+  /** One Int32 shared by all workers: live connections of this listener. */
+  readonly live: Int32Array;
+  /** `limits.per_source` of the process; 0: none. */
+  readonly perSource: number;
+  /** Whether access lines are written. */
+  readonly logged: boolean;
+  readonly helloBytes: number;
+  /** Whether a PROXY header from this address is believed. */
+  trusts(source: string): boolean;
+  contextOf(route: RouteConfig): TlsContext;
+  clusterOf(route: RouteConfig): ClusterScope;
+}
+
+/** What a connection knows of the cluster it dials. */
+export interface ClusterScope {
+  readonly config: ClusterConfig;
+  readonly view: ClusterView;
+  /** For originating TLS; null: plain. */
+  readonly context: TlsContext | null;
+  readonly row: Float64Array;
+}
+
+export interface Generation {
+  readonly number: number;
+  readonly plan: Plan;
+  readonly listeners: readonly ListenerScope[];
+  readonly clusters: ReadonlyMap<string, ClusterScope>;
+  /** Contexts by what they are made of: the next generation takes over those that did not change. */
+  readonly contexts: ReadonlyMap<string, TlsContext>;
+}
+
+/** Told of consecutive dial failures, so that control can eject. */
+export type OnFailures = (cluster: string, endpoint: string, count: number) => void;
+
+/** Compiles a plan. Throws ProxyError IDENTITY when the transport cannot use what it is given. */
+export function compile(plan: Plan, transport: Transport, previous: Generation | null, onFailures: OnFailures): Generation {
+  const contexts = new Map<string, TlsContext>();
+  const contextFor = (spec: TlsContextSpec): TlsContext => {
+    const key = digest(spec);
+    const context = contexts.get(key) ?? previous?.contexts.get(key) ?? transport.context(spec);
+    contexts.set(key, context);
+    return context;
+  };
+
+  const clusters = new Map<string, ClusterScope>();
+  for (const config of Object.values(plan.config.clusters)) {
+    const view = new ClusterView(config, Math.random, (endpoint, count) => onFailures(config.name, endpoint.key, count));
+    const identity = config.tls?.identity == null ? null : identityOf(plan, config.tls.identity);
+    clusters.set(config.name, {
+      config,
+      view,
+      context: config.tls === null ? null : contextFor(clientSpec(config, identity)),
+      row: plan.clusterRows[config.name]!,
+    });
+  }
+  for (const set of plan.sets) clusters.get(set.cluster)?.view.update(set);
+
+  const listeners = plan.config.listeners.map((config, index): ListenerScope => {
+    const routes = config.default === null ? config.routes : [...config.routes, config.default];
+    const served = new Map<RouteConfig, TlsContext>();
+    for (const route of routes) {
+      if (route.tls !== "terminate") continue;
+      served.set(route, contextFor(serverSpec(route, identityOf(plan, route.identity ?? ""), plan.ticketKeys)));
+    }
+    const trusted = compileCidrs(config.proxyProtocol.trusted);
+    return {
+      generation: plan.generation,
+      config,
+      index,
+      table: compileRoutes(config),
+      row: plan.listenerRows[config.name]!,
+      live: plan.listenerLive[config.name]!,
+      perSource: plan.config.limits.perSource,
+      logged: plan.config.log.access,
+      helloBytes: plan.config.limits.helloBytes,
+      trusts: (source) => trusted.contains(source),
+      contextOf: (route) => served.get(route)!,
+      clusterOf: (route) => clusters.get(route.cluster)!,
+    };
+  });
+  return { number: plan.generation, plan, listeners, clusters, contexts };
+}
+
+function identityOf(plan: Plan, name: string): Identity {
+  const identity = plan.identities[name];
+  if (identity === undefined) throw new ProxyError("INTERNAL", `identity ${name} is missing from the plan`);
+  return identity;
+}
+
+/** What makes two contexts interchangeable. Hashed, so that no key material lives on in a map's key. */
+function digest(spec: TlsContextSpec): string {
+  const { authorise: _, sessionContext, ticketKeys, ...rest } = spec;
+  return createHash("sha256")
+    .update(JSON.stringify(rest))
+    .update(sessionContext)
+    .update(ticketKeys ?? "")
+    .digest("hex");
+}

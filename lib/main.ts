@@ -1,0 +1,216 @@
+#!/usr/bin/env node
+/**
+ * The command line. Declares the commands and their options; what a command does is in cli/. The only file that may end
+ * the process: 0 done, 1 failed at run time, 2 usage or configuration, 3 no match (explain).
+ */
+import { readFileSync } from "node:fs";
+import yargs, { type Argv } from "yargs";
+import { check } from "./cli/check.ts";
+import { discoverName } from "./cli/discover.ts";
+import { explain } from "./cli/explain.ts";
+import { pkiInit, pkiIssue } from "./cli/pki.ts";
+import { quickstart } from "./cli/quickstart.ts";
+import { run } from "./cli/run.ts";
+import { status } from "./cli/status.ts";
+import { tunnelClient, tunnelServer } from "./cli/tunnel.ts";
+import { configJsonSchema, formatFaults } from "./config/parse.ts";
+import { ProxyError } from "./errors.ts";
+
+const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+
+const WIDTH = 80;
+
+/** Exit codes by what failed; anything else is 1. */
+function exitCode(thrown: unknown): number {
+  if (!(thrown instanceof ProxyError)) return 1;
+  return thrown.code === "CONFIG" || thrown.code === "USAGE" || thrown.code === "UNAVAILABLE" ? 2 : 1;
+}
+
+function report(thrown: unknown): void {
+  if (thrown instanceof ProxyError && thrown.faults.length > 0) console.error(formatFaults(thrown));
+  else if (thrown instanceof ProxyError) console.error(`millrace: ${thrown.message}`);
+  else console.error(thrown);
+}
+
+/** Runs a command and ends the process with its answer; a command that answers nothing goes on running. */
+function command<T>(body: (args: T) => Promise<number | undefined> | number | undefined): (args: T) => Promise<void> {
+  return async (args) => {
+    try {
+      const code = await body(args);
+      if (code !== undefined) process.exit(code);
+    } catch (thrown) {
+      report(thrown);
+      process.exit(exitCode(thrown));
+    }
+  };
+}
+
+const configFile = (argv: Argv) =>
+  argv.option("config", { alias: "c", type: "string", demandOption: true, requiresArg: true, describe: "configuration file" });
+
+const tunnelEnds = (argv: Argv) =>
+  argv
+    .option("listen", { type: "string", demandOption: true, requiresArg: true, describe: "address to listen on" })
+    .option("target", { type: "string", demandOption: true, requiresArg: true, describe: "address to connect to" })
+    .option("cert", { type: "string", requiresArg: true, describe: "own certificate chain (PEM)" })
+    .option("key", { type: "string", requiresArg: true, describe: "its private key (PEM)" })
+    .option("ca", { type: "string", requiresArg: true, describe: "trust bundle for the peer (PEM)" })
+    .option("transport", { choices: ["auto", "epoll", "net"] as const, default: "auto" as const, describe: "data plane" })
+    .option("log-level", { type: "string", default: "info", describe: "trace to fatal, or silent" });
+
+const names = (argv: Argv, prefix: "allow" | "verify", who: string) =>
+  argv
+    .option(`${prefix}-dns`, { type: "string", array: true, default: [], describe: `${who} by DNS name` })
+    .option(`${prefix}-spiffe`, { type: "string", array: true, default: [], describe: `${who} by SPIFFE id` })
+    .option(`${prefix}-cn`, { type: "string", array: true, default: [], describe: `${who} by common name` })
+    .option(`${prefix}-ou`, { type: "string", array: true, default: [], describe: `${who} by unit (OU)` })
+    .option(`${prefix}-fingerprint`, { type: "string", array: true, default: [], describe: `${who} by sha256:…` });
+
+await yargs(process.argv.slice(2))
+  .scriptName("millrace")
+  .usage("$0 — a Layer-4 TCP/TLS proxy: SNI routing, mTLS tunnels, DNS discovery\n\nUsage: $0 <command> [options]")
+  .command(
+    ["run", "$0"],
+    "run the proxy",
+    (argv) => configFile(argv).example("$0 run -c millrace.yaml", "run until SIGTERM; SIGHUP reloads"),
+    command((args) => run(args.config)),
+  )
+  .command(
+    "check",
+    "validate a configuration: every fault with its line",
+    (argv) =>
+      configFile(argv)
+        .option("json", { type: "boolean", default: false, describe: "faults as JSON" })
+        .example("$0 check -c millrace.yaml", "exit 0 when it is right, 2 when not"),
+    command((args) => check(args.config, args.json)),
+  )
+  .command(
+    "server",
+    "mTLS in, plain out: one line, no file",
+    (argv) =>
+      names(tunnelEnds(argv), "allow", "let in")
+        .option("allow-any", { type: "boolean", default: false, describe: "let in whoever the CA vouches for" })
+        .option("disable-client-auth", { type: "boolean", default: false, describe: "ask no client for a certificate" })
+        .example(
+          "$0 server --listen :8443 --target 127.0.0.1:5432 \\\n  --cert s.crt --key s.key --ca ca.crt --allow-dns app.internal",
+          "PostgreSQL behind mTLS",
+        ),
+    command((args) => tunnelServer(args)),
+  )
+  .command(
+    "client",
+    "plain in, mTLS out: one line, no file",
+    (argv) =>
+      names(tunnelEnds(argv), "verify", "expect the other end")
+        .option("server-name", { type: "string", requiresArg: true, describe: "SNI, and the name to verify" })
+        .example(
+          "$0 client --listen 127.0.0.1:5432 --target db.internal:8443 \\\n  --cert c.crt --key c.key --ca ca.crt --verify-dns db.internal",
+          "its other end",
+        ),
+    command((args) => tunnelClient(args)),
+  )
+  .command(
+    "quickstart",
+    "show an mTLS tunnel at work, with a throw-away CA",
+    (argv) =>
+      argv
+        .option("once", { type: "boolean", default: false, describe: "exit after the demonstration" })
+        .option("transport", { choices: ["auto", "epoll", "net"] as const, default: "auto" as const, describe: "data plane" })
+        .example("$0 quickstart", "keeps running, for you to play with"),
+    command((args) => quickstart(args)),
+  )
+  .command(
+    "explain",
+    "say which route a client would take, and why not the others",
+    (argv) =>
+      configFile(argv)
+        .option("listener", { type: "string", demandOption: true, requiresArg: true, describe: "listener by name" })
+        .option("sni", { type: "string", requiresArg: true, describe: "server name in the hello" })
+        .option("alpn", { type: "string", array: true, default: [], describe: "protocols in the hello" })
+        .option("from", { type: "string", requiresArg: true, describe: "client's IP address" })
+        .option("destination", { type: "string", requiresArg: true, describe: "address the client dialled" })
+        .option("hello", { type: "string", requiresArg: true, describe: "file with a ClientHello as captured" })
+        .option("plain", { type: "boolean", default: false, describe: "a client that does not speak TLS" })
+        .option("json", { type: "boolean", default: false, describe: "as JSON" })
+        .example("$0 explain -c m.yaml --listener edge --sni web.example.test", "exit 3 where nothing matches"),
+    command((args) => explain(args)),
+  )
+  .command(
+    "status",
+    "ask a running proxy how it is",
+    (argv) =>
+      argv
+        .option("config", { alias: "c", type: "string", requiresArg: true, describe: "take the admin address from this file" })
+        .option("admin", { type: "string", requiresArg: true, describe: "admin address: unix:/path or IP:PORT" })
+        .option("json", { type: "boolean", default: false, describe: "as JSON" })
+        .example("$0 status --admin unix:/run/millrace/admin.sock", ""),
+    command((args) => status(args)),
+  )
+  .command(
+    "discover <name>",
+    "resolve a name as the proxy would: SRV tiers, shares, TTLs",
+    (argv) =>
+      argv
+        .positional("name", { type: "string", demandOption: true, describe: "_service._tcp.name (SRV) or host:port" })
+        .option("server", { type: "string", array: true, default: [], requiresArg: true, describe: "name server IP:PORT" })
+        .option("json", { type: "boolean", default: false, describe: "as JSON" })
+        .example("$0 discover _db._tcp.example.test", "")
+        .example("$0 discover api.internal:443 --server 127.0.0.1:5353", ""),
+    command((args) => discoverName(args)),
+  )
+  .command("pki <action>", "a development CA: init, issue", (argv) =>
+    argv
+      .command(
+        "init",
+        "make a CA: ca.crt and ca.key",
+        (sub) =>
+          sub
+            .option("dir", { type: "string", default: "./pki", describe: "where the files go" })
+            .option("name", { type: "string", default: "Millrace development CA", describe: "its common name" })
+            .option("days", { type: "number", default: 365, describe: "validity" })
+            .option("force", { type: "boolean", default: false, describe: "overwrite" })
+            .example("$0 pki init", ""),
+        command((args) => pkiInit(args)),
+      )
+      .command(
+        "issue <name>",
+        "issue a certificate: NAME.crt and NAME.key",
+        (sub) =>
+          sub
+            .positional("name", { type: "string", demandOption: true, describe: "file name and common name" })
+            .option("dir", { type: "string", default: "./pki", describe: "where the CA is" })
+            .option("dns", { type: "string", array: true, default: [], describe: "DNS names" })
+            .option("ip", { type: "string", array: true, default: [], describe: "IP addresses" })
+            .option("spiffe", { type: "string", array: true, default: [], describe: "SPIFFE URIs" })
+            .option("ou", { type: "string", describe: "organizational unit" })
+            .option("days", { type: "number", default: 90, describe: "validity" })
+            .option("force", { type: "boolean", default: false, describe: "overwrite" })
+            .example("$0 pki issue db --dns db.internal --ip 10.0.0.7", ""),
+        command((args) => pkiIssue(args)),
+      )
+      .demandCommand(1, 1, "pki needs an action: init or issue"),
+  )
+  .command(
+    "schema",
+    "print the JSON Schema of the configuration",
+    {},
+    command(() => {
+      process.stdout.write(`${JSON.stringify(configJsonSchema(), null, 2)}\n`);
+      return undefined;
+    }),
+  )
+  .version(version)
+  .alias("version", "V")
+  .help()
+  .alias("help", "h")
+  .strict()
+  .wrap(Math.min(WIDTH, process.stdout.columns ?? WIDTH))
+  .epilogue("Exit codes: 0 done, 1 failed at run time, 2 usage or configuration, 3 no match.")
+  .fail((message, error) => {
+    if (error !== undefined && error !== null) report(error);
+    else console.error(`millrace: ${message}\nTry: millrace --help`);
+    process.exit(error === undefined || error === null ? 2 : exitCode(error));
+  })
+  .parseAsync();

@@ -1,0 +1,461 @@
+/**
+ * The control plane: turns configurations into generations and runs them on the workers. It owns everything that is not a
+ * connection: identities and their watches, clusters with their resolvers and health checks, ticket keys, counter rows,
+ * listening sockets of the epoll transport, the log. Nothing changes unless everything can: a reload first loads all files,
+ * then has every worker compile and bind, and only then commits; any failure leaves the running generation as it was.
+ */
+import { cpus } from "node:os";
+import { Cluster } from "./cluster/membership.ts";
+import type { Config, ListenerConfig } from "./config/config.ts";
+import { createTargetSource } from "./dns/source.ts";
+import { ProxyError } from "./errors.ts";
+import type { Plan } from "./generation.ts";
+import { budgetDescriptors } from "./listen/descriptors.ts";
+import { createSharedSources } from "./listen/sources.ts";
+import { type Bound, bindListener } from "./listen/socket.ts";
+import { createClusterRow, createListenerRow } from "./observe/counters.ts";
+import { type Log, openLog } from "./observe/log.ts";
+import { type Identity, loadIdentity } from "./tls/identity.ts";
+import { TicketKeys } from "./tls/tickets.ts";
+import { IdentityWatch } from "./tls/watch.ts";
+import { type Choice, chooseTransport } from "./transport/choice.ts";
+import { type SocketAddress, formatAddress } from "./wire/address.ts";
+import { BEATS, CONNECTION_LIMIT, DROPPED_LINES, MAX_WORKERS, PENDING_LOG_BYTES, type Event, type Shared } from "./worker.ts";
+import { Workers } from "./workers.ts";
+
+export interface ProxyOptions {
+  /** Where the log goes; default: standard output as `log.format` says. */
+  readonly log?: Log;
+  /** Called when the proxy cannot go on (a worker died). Default: throw. */
+  readonly onDeath?: (error: Error) => void;
+}
+
+export type State = "new" | "starting" | "running" | "draining" | "stopped";
+
+// Lines that wait for a log nobody reads are given up after this long at the end.
+const LOG_CLOSE_MS = 1_000;
+
+export class Proxy {
+  readonly #log: Log;
+  readonly #onDeath: (error: Error) => void;
+  readonly #tickets = new TicketKeys({ now: Date.now });
+  readonly #shared: Shared = {
+    gauges: new Int32Array(new SharedArrayBuffer((BEATS + MAX_WORKERS) * 4)),
+    sources: createSharedSources(),
+  };
+  readonly #listenerRows = new Map<string, Float64Array[]>();
+  readonly #clusterRows = new Map<string, Float64Array[]>();
+  readonly #listenerLive = new Map<string, Int32Array>();
+  readonly #bound = new Map<string, Bound>();
+  readonly #watches = new Map<string, IdentityWatch>();
+  readonly #reloads = { ok: 0, failed: 0 };
+  #addresses = new Map<string, SocketAddress>();
+  #config: Config;
+  #identities: Readonly<Record<string, Identity>> = {};
+  #clusters = new Map<string, Cluster>();
+  #workers: Workers | null = null;
+  #choice: Choice | null = null;
+  #generation = 0;
+  #state: State = "new";
+  #ticketTimer: NodeJS.Timeout | null = null;
+  /** Changes are applied one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(config: Config, options: ProxyOptions = {}) {
+    this.#config = config;
+    this.#log = options.log ?? openLog(config.log);
+    this.#onDeath =
+      options.onDeath ??
+      ((error) => {
+        throw error;
+      });
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+  get config(): Config {
+    return this.#config;
+  }
+  get generation(): number {
+    return this.#generation;
+  }
+  /** Bound addresses by listener name; port 0 is resolved. */
+  get addresses(): ReadonlyMap<string, SocketAddress> {
+    return this.#addresses;
+  }
+  /** Which transport runs and why. Null before `start`. */
+  get choice(): Choice | null {
+    return this.#choice;
+  }
+  get reloads(): Readonly<{ ok: number; failed: number }> {
+    return this.#reloads;
+  }
+  get log(): Log {
+    return this.#log;
+  }
+  get identities(): Readonly<Record<string, Identity>> {
+    return this.#identities;
+  }
+  get clusters(): ReadonlyMap<string, Cluster> {
+    return this.#clusters;
+  }
+  get gauges(): Int32Array {
+    return this.#shared.gauges;
+  }
+  get workers(): number {
+    return this.#workers?.count ?? 0;
+  }
+  /** This process's counter rows, one per worker. */
+  listenerRows(): ReadonlyMap<string, readonly Float64Array[]> {
+    return this.#listenerRows;
+  }
+  clusterRows(): ReadonlyMap<string, readonly Float64Array[]> {
+    return this.#clusterRows;
+  }
+
+  /** Resolves when every listener accepts. Rejects with a ProxyError, everything released. */
+  async start(): Promise<void> {
+    if (this.#state !== "new") throw new ProxyError("USAGE", `start: the proxy is ${this.#state}`);
+    this.#state = "starting";
+    try {
+      await this.#inTurn(() => this.#start());
+      this.#state = "running";
+    } catch (thrown) {
+      await this.#release();
+      throw thrown;
+    }
+  }
+
+  /** Replaces the configuration. Rejects with a ProxyError and keeps the old generation when anything is wrong. */
+  async reload(config: Config): Promise<void> {
+    if (this.#state !== "running") throw new ProxyError("USAGE", `reload: the proxy is ${this.#state}`);
+    await this.#inTurn(async () => {
+      try {
+        await this.#apply(config, await loadIdentities(config));
+        this.#reloads.ok += 1;
+        this.#log.events.info({ generation: this.#generation }, "reloaded");
+      } catch (thrown) {
+        this.#reloads.failed += 1;
+        this.#log.events.error(
+          { generation: this.#generation, error: (thrown as Error).message },
+          "reload failed, the running configuration stays",
+        );
+        throw thrown;
+      }
+    });
+  }
+
+  /**
+   * Stops accepting at once and waits for live connections, at most `ms` (default: `timeouts.drain`; 0 waits for ever); what
+   * is left then is reset with reason `drain`. Ends in state `stopped`.
+   */
+  async drain(ms: number = this.#config.timeouts.drain): Promise<void> {
+    if (this.#state !== "running" || this.#workers === null) return this.close();
+    this.#state = "draining";
+    this.#log.events.info({ limit_ms: ms }, "draining");
+    let deadline: NodeJS.Timeout | undefined;
+    const limit = new Promise<void>((resolve) => {
+      if (ms > 0) deadline = setTimeout(resolve, ms);
+    });
+    this.#closeBound();
+    await Promise.race([this.#workers.drain(), limit]);
+    clearTimeout(deadline);
+    await this.close();
+  }
+
+  /** Ends everything now. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#state === "stopped") return;
+    this.#state = "stopped";
+    await this.#turn.catch(() => {});
+    await this.#release();
+    this.#log.events.info("stopped");
+    await this.#log.close(LOG_CLOSE_MS);
+  }
+
+  /** Rows of the live listing, at most `limit` per worker. */
+  async connections(limit = 10_000): Promise<readonly Record<string, unknown>[]> {
+    return (await this.#workers?.list(limit)) ?? [];
+  }
+
+  /** Ends one connection with reason `killed`; false when there is none of that id. */
+  async kill(id: string): Promise<boolean> {
+    return (await this.#workers?.kill(id)) ?? false;
+  }
+
+  // ── start and change ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #start(): Promise<void> {
+    const config = this.#config;
+    const identities = await loadIdentities(config);
+    const choice = chooseTransport(config);
+    this.#choice = choice;
+    const budget = budgetDescriptors(choice.transport);
+    const limit = config.limits.connections === "auto" ? budget.connections : config.limits.connections;
+    this.#shared.gauges[CONNECTION_LIMIT] = limit;
+    if (limit > budget.connections) {
+      this.#log.events.warn(
+        { limit, descriptors: budget.limit, fits: budget.connections },
+        "limits.connections is more than the descriptor limit allows; raise LimitNOFILE",
+      );
+    }
+    this.#workers = new Workers({
+      transport: choice.transport,
+      count: choice.transport === "net" ? 1 : workerCount(config),
+      shared: this.#shared,
+      onEvent: (_, event) => this.#heard(event),
+      onDeath: (error) => this.#died(error),
+    });
+    if (choice.why !== null) this.#log.events.info({ transport: choice.transport, why: choice.why }, "transport");
+    await this.#apply(config, identities);
+    this.#scheduleTickets();
+    this.#log.events.info(
+      {
+        transport: choice.transport,
+        workers: this.#workers.count,
+        listeners: Object.fromEntries([...this.#addresses].map(([name, address]) => [name, formatAddress(address)])),
+        connections_limit: limit,
+      },
+      "running",
+    );
+  }
+
+  /** Makes one generation of a configuration and identities and switches to it, or throws and changes nothing. */
+  async #apply(config: Config, identities: Readonly<Record<string, Identity>>): Promise<void> {
+    const workers = this.#workers!;
+    const generation = this.#generation + 1;
+    const clusters = this.#nextClusters(config);
+    const fresh = this.#bindMissing(config);
+    try {
+      const plans = Array.from({ length: workers.count }, (_, worker) =>
+        this.#plan(generation, config, identities, clusters, worker),
+      );
+      const bound = await workers.prepare(plans);
+      this.#addresses = this.#resolvedAddresses(config, bound);
+    } catch (thrown) {
+      for (const bound of fresh) this.#unbind(bound);
+      for (const [name, cluster] of clusters) if (this.#clusters.get(name) !== cluster) cluster.stop();
+      throw thrown;
+    }
+    workers.broadcast({ type: "commit", generation });
+    this.#generation = generation;
+    this.#config = config;
+    this.#identities = identities;
+    for (const [name, cluster] of this.#clusters) if (clusters.get(name) !== cluster) cluster.stop();
+    this.#clusters = clusters;
+    for (const cluster of clusters.values()) cluster.start();
+    const kept = new Set(config.listeners.map((listener) => formatAddress(listener.address)));
+    for (const [address, bound] of this.#bound) if (!kept.has(address)) this.#unbind(bound);
+    this.#watchIdentities(config);
+    this.#log.level(config.log.level);
+  }
+
+  #plan(
+    generation: number,
+    config: Config,
+    identities: Readonly<Record<string, Identity>>,
+    clusters: ReadonlyMap<string, Cluster>,
+    worker: number,
+  ): Plan {
+    const rowsOf = (rows: Map<string, Float64Array[]>, name: string, create: () => Float64Array): Float64Array => {
+      let all = rows.get(name);
+      if (all === undefined) {
+        all = Array.from({ length: this.#workers!.count }, create);
+        rows.set(name, all);
+      }
+      return all[worker]!;
+    };
+    const byListener = <T>(value: (listener: ListenerConfig) => T): Record<string, T> =>
+      Object.fromEntries(config.listeners.map((listener) => [listener.name, value(listener)]));
+    const descriptors: Record<string, number> = {};
+    for (const listener of config.listeners) {
+      const bound = this.#bound.get(formatAddress(listener.address));
+      if (bound !== undefined) descriptors[listener.name] = bound.descriptor;
+    }
+    return {
+      generation,
+      config,
+      identities,
+      ticketKeys: this.#tickets.current(),
+      sets: [...clusters.values()].map((cluster) => cluster.set),
+      descriptors,
+      listenerRows: byListener((listener) => rowsOf(this.#listenerRows, listener.name, createListenerRow)),
+      clusterRows: Object.fromEntries(
+        Object.keys(config.clusters).map((name) => [name, rowsOf(this.#clusterRows, name, createClusterRow)]),
+      ),
+      listenerLive: byListener((listener) => {
+        let live = this.#listenerLive.get(listener.name);
+        if (live === undefined) {
+          live = new Int32Array(new SharedArrayBuffer(4));
+          this.#listenerLive.set(listener.name, live);
+        }
+        return live;
+      }),
+    };
+  }
+
+  /** Clusters of a new configuration: those that did not change are the running ones, with their state. */
+  #nextClusters(config: Config): Map<string, Cluster> {
+    const next = new Map<string, Cluster>();
+    for (const [name, cluster] of Object.entries(config.clusters)) {
+      const running = this.#clusters.get(name);
+      if (running !== undefined && same(running.config, cluster) && same(this.#config.dns, config.dns)) {
+        next.set(name, running);
+        continue;
+      }
+      next.set(
+        name,
+        new Cluster(cluster, {
+          previous: running ?? null,
+          source: (target) => createTargetSource(target, cluster, config.dns),
+          onSet: (set) => this.#workers?.broadcast({ type: "set", set }),
+          onEvent: (event) => this.#log.events[event.level]({ cluster: name, ...event.fields }, event.message),
+        }),
+      );
+    }
+    return next;
+  }
+
+  #watchIdentities(config: Config): void {
+    for (const watch of this.#watches.values()) watch.close();
+    this.#watches.clear();
+    for (const identity of Object.values(config.identities)) {
+      if (!identity.watch) continue;
+      const current = this.#identities[identity.name]!;
+      this.#watches.set(
+        identity.name,
+        new IdentityWatch({
+          config: identity,
+          current,
+          changed: (renewed) => void this.#renewed(renewed),
+          failed: (error) =>
+            this.#log.events.error(
+              { identity: identity.name, error: error.message },
+              "identity cannot be renewed, the last good one stays",
+            ),
+        }),
+      );
+    }
+  }
+
+  /** A renewed certificate is a new generation of the same configuration. */
+  async #renewed(identity: Identity): Promise<void> {
+    try {
+      await this.#inTurn(() => this.#apply(this.#config, { ...this.#identities, [identity.name]: identity }));
+      this.#log.events.info(
+        { identity: identity.name, not_after: identity.notAfter, generation: this.#generation },
+        "identity renewed",
+      );
+    } catch (thrown) {
+      this.#log.events.error(
+        { identity: identity.name, error: (thrown as Error).message },
+        "identity cannot be used, the last good one stays",
+      );
+    }
+  }
+
+  #scheduleTickets(): void {
+    this.#ticketTimer = setTimeout(() => {
+      this.#tickets.rotate();
+      void this.#inTurn(() => this.#apply(this.#config, this.#identities))
+        .catch((error: Error) => this.#log.events.error({ error: error.message }, "ticket keys not rotated"))
+        .finally(() => this.#scheduleTickets());
+    }, this.#tickets.due());
+    this.#ticketTimer.unref();
+  }
+
+  // ── sockets ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** On epoll control binds, so that all workers share one queue. Throws with what it bound released. */
+  #bindMissing(config: Config): Bound[] {
+    const fresh: Bound[] = [];
+    if (this.#choice!.transport !== "epoll") return fresh;
+    try {
+      for (const { name, address } of config.listeners) {
+        if (address.kind === "systemd" || this.#bound.has(formatAddress(address))) continue;
+        const bound = bindListener(name, address);
+        this.#bound.set(formatAddress(address), bound);
+        fresh.push(bound);
+      }
+    } catch (thrown) {
+      for (const bound of fresh) this.#unbind(bound);
+      throw thrown;
+    }
+    return fresh;
+  }
+
+  #unbind(bound: Bound): void {
+    for (const [key, value] of this.#bound) if (value === bound) this.#bound.delete(key);
+    bound.close();
+  }
+
+  #closeBound(): void {
+    for (const bound of [...this.#bound.values()]) this.#unbind(bound);
+  }
+
+  #resolvedAddresses(config: Config, fresh: Readonly<Record<string, SocketAddress>>): Map<string, SocketAddress> {
+    const addresses = new Map<string, SocketAddress>();
+    for (const { name, address } of config.listeners) {
+      const previous = this.#config.listeners.find((old) => same(old.address, address));
+      const bound =
+        this.#bound.get(formatAddress(address))?.address ??
+        fresh[name] ??
+        (previous === undefined ? undefined : this.#addresses.get(previous.name));
+      if (bound !== undefined) addresses.set(name, bound);
+    }
+    return addresses;
+  }
+
+  // ── workers ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #heard(event: Event): void {
+    switch (event.type) {
+      case "lines":
+        this.#log.lines(event.text, () => Atomics.sub(this.#shared.gauges, PENDING_LOG_BYTES, event.text.length));
+        return;
+      case "failures":
+        this.#clusters.get(event.cluster)?.failed(event.endpoint, event.count);
+        return;
+    }
+  }
+
+  #died(error: Error): void {
+    this.#log.events.fatal({ error: error.message }, "a worker died; its descriptors have no other owner");
+    this.#onDeath(error);
+  }
+
+  async #release(): Promise<void> {
+    if (this.#ticketTimer !== null) clearTimeout(this.#ticketTimer);
+    for (const watch of this.#watches.values()) watch.close();
+    this.#watches.clear();
+    for (const cluster of this.#clusters.values()) cluster.stop();
+    this.#closeBound();
+    await this.#workers?.stop();
+    const dropped = this.#shared.gauges[DROPPED_LINES]!;
+    if (dropped > 0) this.#log.events.warn({ dropped }, "access lines were dropped, because the log was not read");
+  }
+
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const next = this.#turn.catch(() => {}).then(change);
+    this.#turn = next.catch(() => {});
+    return next;
+  }
+}
+
+async function loadIdentities(config: Config): Promise<Readonly<Record<string, Identity>>> {
+  const entries = await Promise.all(
+    Object.values(config.identities).map(async (identity) => [identity.name, await loadIdentity(identity)] as const),
+  );
+  return Object.fromEntries(entries);
+}
+
+/** `auto`: one per CPU. */
+function workerCount(config: Config): number {
+  return Math.min(config.workers === "auto" ? cpus().length : config.workers, MAX_WORKERS);
+}
+
+/** Configurations are plain data in a fixed key order. */
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

@@ -1,0 +1,24 @@
+/**
+ * Which transport runs, and why: `epoll` where it loads, `net` everywhere else. Said once at start, by `/status` and by
+ * `millrace doctor`.
+ */
+import type { Config } from "../config/config.ts";
+import { ProxyError } from "../errors.ts";
+import { probeEpoll } from "./epoll/probe.ts";
+
+export interface Choice {
+  readonly transport: "net" | "epoll";
+  /** Why not the other one, in the operator's words; null when there is nothing to explain. */
+  readonly why: string | null;
+}
+
+/** Throws ProxyError TRANSPORT when the configuration insists on `epoll` and it cannot run here. */
+export function chooseTransport(config: Config): Choice {
+  if (config.transport === "net") return { transport: "net", why: null };
+  const obstacle = probeEpoll();
+  if (obstacle === null) return { transport: "epoll", why: null };
+  if (config.transport === "epoll") {
+    throw new ProxyError("TRANSPORT", `transport: epoll cannot run here: ${obstacle}; use \`transport: auto\``);
+  }
+  return { transport: "net", why: `epoll cannot run here: ${obstacle}` };
+}

@@ -1,0 +1,323 @@
+/**
+ * The data plane: one thread's worth of connections on one transport. Control talks to it in commands and hears events; both
+ * are plain data, so that it makes no difference whether the worker lives in this thread (`net`) or in one of its own
+ * (`epoll`). It shares nothing with other workers but counters.
+ */
+import { Connection, type Surroundings } from "./connection.ts";
+import type { EndpointSet } from "./cluster/endpoint.ts";
+import { ProxyError, asProxyError } from "./errors.ts";
+import { type Generation, type ListenerScope, type Plan, compile } from "./generation.ts";
+import { SourceCounts, type SharedSources } from "./listen/sources.ts";
+import { accessLine, liveRow } from "./observe/record.ts";
+import type { Timer } from "./timing/wheel.ts";
+import type { Listening, Transport } from "./transport/transport.ts";
+import { type SocketAddress, formatAddress } from "./wire/address.ts";
+
+/** Control → worker. */
+export type Command =
+  | { readonly type: "prepare"; readonly plan: Plan }
+  | { readonly type: "commit"; readonly generation: number }
+  | { readonly type: "abort"; readonly generation: number }
+  | { readonly type: "set"; readonly set: EndpointSet }
+  | { readonly type: "list"; readonly query: number; readonly limit: number }
+  | { readonly type: "kill"; readonly query: number; readonly id: string }
+  | { readonly type: "drain" }
+  | { readonly type: "cut" }
+  | { readonly type: "stop" };
+
+/** Worker → control. */
+export type Event =
+  | {
+      readonly type: "prepared";
+      readonly generation: number;
+      readonly error: { readonly code: ProxyError["code"]; readonly message: string } | null;
+      /** Bound addresses by listener name, where the worker bound them. */
+      readonly addresses: Readonly<Record<string, SocketAddress>>;
+    }
+  | { readonly type: "lines"; readonly text: string }
+  | { readonly type: "failures"; readonly cluster: string; readonly endpoint: string; readonly count: number }
+  | { readonly type: "listed"; readonly query: number; readonly rows: readonly Record<string, unknown>[] }
+  | { readonly type: "killed"; readonly query: number; readonly found: boolean }
+  | { readonly type: "drained" };
+
+/** Memory that all workers and control share. */
+export interface Shared {
+  /** Int32 by the indices below. */
+  readonly gauges: Int32Array;
+  readonly sources: SharedSources;
+}
+export const CONNECTIONS = 0; // live connections of the process
+export const CONNECTION_LIMIT = 1; // written by control
+export const PENDING_LOG_BYTES = 2; // handed to control, not yet written
+export const DROPPED_LINES = 3;
+export const BEATS = 8; // one heartbeat count per worker from here on
+export const MAX_WORKERS = 120;
+
+// Enough for every core's listeners to queue a burst; the kernel caps it at net.core.somaxconn.
+const BACKLOG = 4096;
+// A batch of access lines leaves when it has this many characters, or this long after its first line.
+const BATCH_CHARS = 32 * 1024;
+const BATCH_MS = 25;
+// Past this, lines are dropped and counted: a blocked log must not become memory or delay.
+const PENDING_LIMIT = 8 * 1024 * 1024;
+const BEAT_MS = 1_000;
+
+interface Open {
+  readonly listening: Listening;
+  scope: ListenerScope;
+}
+
+export class Worker implements Surroundings {
+  readonly transport: Transport;
+  readonly #index: number;
+  readonly #shared: Shared;
+  readonly #sources: SourceCounts;
+  readonly #emit: (event: Event) => void;
+  readonly #connections = new Set<Connection>();
+  readonly #open = new Map<string, Open>();
+  readonly #flushTimer: Timer;
+  readonly #beatTimer: Timer;
+  #current: Generation | null = null;
+  #prepared: { readonly generation: Generation; readonly opened: Map<string, Open> } | null = null;
+  #lines = "";
+  #draining = false;
+
+  constructor(transport: Transport, index: number, shared: Shared, emit: (event: Event) => void) {
+    this.transport = transport;
+    this.#index = index;
+    this.#shared = shared;
+    this.#sources = new SourceCounts(shared.sources);
+    this.#emit = emit;
+    this.#flushTimer = transport.timer(() => this.flush());
+    this.#beatTimer = transport.timer(() => this.#beat());
+    this.#beat();
+  }
+
+  /** Carries out one command. Never throws. */
+  receive(command: Command): void {
+    switch (command.type) {
+      case "prepare":
+        return this.#prepare(command.plan);
+      case "commit":
+        return this.#commit(command.generation);
+      case "abort":
+        return this.#abort(command.generation);
+      case "set":
+        this.#current?.clusters.get(command.set.cluster)?.view.update(command.set);
+        return;
+      case "list":
+        return this.#list(command.query, command.limit);
+      case "kill":
+        return this.#kill(command.query, command.id);
+      case "drain":
+        return this.#drain();
+      case "cut":
+        for (const connection of this.#connections) connection.stop("drain");
+        return;
+      case "stop":
+        this.#closeListeners();
+        for (const connection of this.#connections) connection.stop("drain");
+        this.#flushTimer.stop();
+        this.#beatTimer.stop();
+        this.flush();
+        return;
+    }
+  }
+
+  // ── what a connection asks ─────────────────────────────────────────────────────────────────────────────────────────
+
+  admit(listener: ListenerScope, source: string): string | null {
+    const { gauges } = this.#shared;
+    const limit = gauges[CONNECTION_LIMIT]!;
+    if (Atomics.add(gauges, CONNECTIONS, 1) >= limit) {
+      Atomics.sub(gauges, CONNECTIONS, 1);
+      return `limits.connections: ${limit} reached`;
+    }
+    const own = listener.config.limits;
+    if (Atomics.add(listener.live, 0, 1) >= (own.connections ?? Number.POSITIVE_INFINITY)) {
+      Atomics.sub(listener.live, 0, 1);
+      Atomics.sub(gauges, CONNECTIONS, 1);
+      return `listener ${listener.config.name}: limits.connections: ${own.connections} reached`;
+    }
+    const everywhere = listener.perSource;
+    const here = own.perSource ?? 0;
+    if (everywhere > 0 && this.#sources.enter(0, source) > everywhere) {
+      this.#sources.leave(0, source);
+      Atomics.sub(listener.live, 0, 1);
+      Atomics.sub(gauges, CONNECTIONS, 1);
+      return `limits.per_source: ${everywhere} connections from ${source}`;
+    }
+    if (here > 0 && this.#sources.enter(listener.index + 1, source) > here) {
+      this.#sources.leave(listener.index + 1, source);
+      if (everywhere > 0) this.#sources.leave(0, source);
+      Atomics.sub(listener.live, 0, 1);
+      Atomics.sub(gauges, CONNECTIONS, 1);
+      return `listener ${listener.config.name}: limits.per_source: ${here} connections from ${source}`;
+    }
+    return null;
+  }
+
+  leave(listener: ListenerScope, source: string): void {
+    Atomics.sub(this.#shared.gauges, CONNECTIONS, 1);
+    Atomics.sub(listener.live, 0, 1);
+    if (listener.perSource > 0) this.#sources.leave(0, source);
+    if ((listener.config.limits.perSource ?? 0) > 0) this.#sources.leave(listener.index + 1, source);
+  }
+
+  ended(connection: Connection): void {
+    this.#connections.delete(connection);
+    if (connection.listener.logged) this.#log(accessLine(connection.record));
+    if (this.#draining && this.#connections.size === 0) this.#drained();
+  }
+
+  /** Hands the batch of lines to control. The epoll loop calls it before it blocks for long. */
+  flush(): void {
+    if (this.#lines === "") return;
+    const text = this.#lines;
+    this.#lines = "";
+    this.#flushTimer.stop();
+    Atomics.add(this.#shared.gauges, PENDING_LOG_BYTES, text.length);
+    this.#emit({ type: "lines", text });
+  }
+
+  #log(line: string): void {
+    if (Atomics.load(this.#shared.gauges, PENDING_LOG_BYTES) + this.#lines.length > PENDING_LIMIT) {
+      Atomics.add(this.#shared.gauges, DROPPED_LINES, 1);
+      return;
+    }
+    if (this.#lines === "") this.#flushTimer.start(BATCH_MS);
+    this.#lines += line;
+    if (this.#lines.length >= BATCH_CHARS) this.flush();
+  }
+
+  // ── generations ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #prepare(plan: Plan): void {
+    const opened = new Map<string, Open>();
+    const addresses: Record<string, SocketAddress> = {};
+    const answer = (error: ProxyError | null): void => {
+      if (error !== null) {
+        for (const open of opened.values()) open.listening.close();
+        this.#prepared = null;
+      }
+      this.#emit({
+        type: "prepared",
+        generation: plan.generation,
+        error: error === null ? null : { code: error.code, message: error.message },
+        addresses,
+      });
+    };
+    try {
+      const generation = compile(plan, this.transport, this.#current, (cluster, endpoint, count) =>
+        this.#emit({ type: "failures", cluster, endpoint, count }),
+      );
+      this.#prepared = { generation, opened };
+      const missing = generation.listeners.filter((scope) => !this.#open.has(keyOf(scope)));
+      let waiting = missing.length;
+      if (waiting === 0) return answer(null);
+      let failed: ProxyError | null = null;
+      for (const scope of missing) {
+        const open = this.#listen(scope, plan.descriptors[scope.config.name] ?? null, (error) => {
+          if (error !== null) failed ??= new ProxyError(error.code, `listener ${scope.config.name}: ${error.message}`);
+          else addresses[scope.config.name] = open.listening.address;
+          waiting -= 1;
+          if (waiting === 0) answer(failed);
+        });
+        opened.set(keyOf(scope), open);
+      }
+    } catch (thrown) {
+      answer(asProxyError(thrown));
+    }
+  }
+
+  #listen(scope: ListenerScope, descriptor: number | null, ready: (error: ProxyError | null) => void): Open {
+    const { address } = scope.config;
+    if (address.kind === "systemd") throw new ProxyError("UNAVAILABLE", "systemd sockets are not available in this version");
+    const clientFirst = scope.table.needsHello || scope.config.proxyProtocol.mode !== "off";
+    const listening = this.transport.listen(
+      { address, descriptor, backlog: BACKLOG, clientFirst },
+      (stream) => {
+        const connection = new Connection(this, open.scope, stream);
+        this.#connections.add(connection);
+        connection.start();
+      },
+      ready,
+    );
+    const open: Open = { listening, scope };
+    return open;
+  }
+
+  #commit(number: number): void {
+    const prepared = this.#prepared;
+    if (prepared === null || prepared.generation.number !== number) return;
+    this.#prepared = null;
+    this.#current = prepared.generation;
+    for (const [key, open] of prepared.opened) this.#open.set(key, open);
+    const wanted = new Set<string>();
+    for (const scope of prepared.generation.listeners) {
+      const key = keyOf(scope);
+      wanted.add(key);
+      this.#open.get(key)!.scope = scope;
+    }
+    for (const [key, open] of this.#open) {
+      if (wanted.has(key)) continue;
+      open.listening.close();
+      this.#open.delete(key);
+    }
+  }
+
+  #abort(number: number): void {
+    if (this.#prepared?.generation.number !== number) return;
+    for (const open of this.#prepared.opened.values()) open.listening.close();
+    this.#prepared = null;
+  }
+
+  // ── live connections ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  #list(query: number, limit: number): void {
+    const now = this.transport.now();
+    const rows: Record<string, unknown>[] = [];
+    for (const connection of this.#connections) {
+      if (rows.length === limit) break;
+      rows.push(liveRow(connection.record, now));
+    }
+    this.#emit({ type: "listed", query, rows });
+  }
+
+  #kill(query: number, id: string): void {
+    for (const connection of this.#connections) {
+      if (connection.record.id !== id) continue;
+      connection.stop("killed");
+      this.#emit({ type: "killed", query, found: true });
+      return;
+    }
+    this.#emit({ type: "killed", query, found: false });
+  }
+
+  #drain(): void {
+    this.#draining = true;
+    this.#closeListeners();
+    if (this.#connections.size === 0) this.#drained();
+  }
+
+  #drained(): void {
+    this.flush();
+    this.#emit({ type: "drained" });
+  }
+
+  #closeListeners(): void {
+    for (const open of this.#open.values()) open.listening.close();
+    this.#open.clear();
+  }
+
+  #beat(): void {
+    Atomics.add(this.#shared.gauges, BEATS + this.#index, 1);
+    for (const connection of this.#connections) connection.countFlow();
+    this.#beatTimer.start(BEAT_MS);
+  }
+}
+
+/** Listeners keep their socket over reloads while the address stays; the name may change. */
+function keyOf(scope: ListenerScope): string {
+  return formatAddress(scope.config.address);
+}

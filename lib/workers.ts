@@ -1,0 +1,179 @@
+/**
+ * All workers of a process, as control sees them: one `Worker` in this thread on `net`, or one thread each on `epoll`. Commands
+ * go to every worker; answers come back as events. A worker thread that dies takes the process down, because nobody else
+ * owns its descriptors: `onDeath` says so once.
+ */
+import { Worker as Thread } from "node:worker_threads";
+import { ProxyError } from "./errors.ts";
+import type { Plan } from "./generation.ts";
+import { createNetTransport } from "./transport/net/transport.ts";
+import { createWakeup } from "./transport/epoll/wakeup.ts";
+import type { SocketAddress } from "./wire/address.ts";
+import { type Command, type Event, type Shared, Worker } from "./worker.ts";
+
+/** What a worker thread is started with. */
+export interface ThreadData {
+  readonly index: number;
+  readonly workers: number;
+  readonly shared: Shared;
+  /** The eventfd that wakes its loop after a command was posted. */
+  readonly wakeup: number;
+}
+
+interface Link {
+  post(command: Command): void;
+  stopped(): Promise<void>;
+}
+
+export interface WorkersOptions {
+  readonly transport: "net" | "epoll";
+  readonly count: number;
+  readonly shared: Shared;
+  readonly onEvent: (worker: number, event: Event) => void;
+  readonly onDeath: (error: Error) => void;
+}
+
+export class Workers {
+  readonly count: number;
+  readonly #links: readonly Link[];
+  readonly #onEvent: WorkersOptions["onEvent"];
+  /** Who still has to answer what: resolved when every worker has. */
+  #preparing: ((worker: number, event: Extract<Event, { type: "prepared" }>) => void) | null = null;
+  #queries = new Map<number, { rows: Record<string, unknown>[]; found: boolean; left: number; done: () => void }>();
+  #nextQuery = 1;
+  #drained: { left: number; done: () => void } | null = null;
+
+  constructor(options: WorkersOptions) {
+    this.count = options.count;
+    this.#onEvent = options.onEvent;
+    const heard = (index: number) => (event: Event) => this.#heard(index, event);
+    this.#links = Array.from({ length: options.count }, (_, index) =>
+      options.transport === "net"
+        ? inline(index, options.shared, heard(index))
+        : thread(index, options.count, options.shared, heard(index), options.onDeath),
+    );
+  }
+
+  /**
+   * Has every worker compile its plan and open its listeners; nothing else changes yet. Rejects with the first worker's error,
+   * after all of them have gone back. Resolves with the addresses that workers bound themselves.
+   */
+  prepare(plans: readonly Plan[]): Promise<Record<string, SocketAddress>> {
+    return new Promise((resolve, reject) => {
+      const addresses: Record<string, SocketAddress> = {};
+      let left = this.count;
+      let failed: ProxyError | null = null;
+      this.#preparing = (_, event) => {
+        Object.assign(addresses, event.addresses);
+        if (event.error !== null) failed ??= new ProxyError(event.error.code, event.error.message);
+        left -= 1;
+        if (left > 0) return;
+        this.#preparing = null;
+        if (failed === null) return resolve(addresses);
+        this.broadcast({ type: "abort", generation: event.generation });
+        reject(failed);
+      };
+      for (const [index, plan] of plans.entries()) this.#links[index]!.post({ type: "prepare", plan });
+    });
+  }
+
+  broadcast(command: Command): void {
+    for (const link of this.#links) link.post(command);
+  }
+
+  /** Live connections of all workers, at most `limit` of each. */
+  async list(limit: number): Promise<readonly Record<string, unknown>[]> {
+    return (await this.#ask((query) => ({ type: "list", query, limit }))).rows;
+  }
+
+  /** True when a worker had that connection and ended it. */
+  async kill(id: string): Promise<boolean> {
+    return (await this.#ask((query) => ({ type: "kill", query, id }))).found;
+  }
+
+  /** Stops accepting; resolves when no worker has a connection left. */
+  drain(): Promise<void> {
+    return new Promise((done) => {
+      this.#drained = { left: this.count, done };
+      this.broadcast({ type: "drain" });
+    });
+  }
+
+  /** Ends every connection and every worker. */
+  async stop(): Promise<void> {
+    this.broadcast({ type: "stop" });
+    await Promise.all(this.#links.map((link) => link.stopped()));
+  }
+
+  #ask(command: (query: number) => Command): Promise<{ rows: readonly Record<string, unknown>[]; found: boolean }> {
+    const query = this.#nextQuery;
+    this.#nextQuery += 1;
+    return new Promise((resolve) => {
+      const answer = { rows: [], found: false, left: this.count, done: () => resolve(answer) };
+      this.#queries.set(query, answer);
+      this.broadcast(command(query));
+    });
+  }
+
+  #heard(index: number, event: Event): void {
+    switch (event.type) {
+      case "prepared":
+        this.#preparing?.(index, event);
+        return;
+      case "listed":
+      case "killed": {
+        const answer = this.#queries.get(event.query);
+        if (answer === undefined) return;
+        if (event.type === "listed") answer.rows.push(...event.rows);
+        else answer.found ||= event.found;
+        answer.left -= 1;
+        if (answer.left > 0) return;
+        this.#queries.delete(event.query);
+        answer.done();
+        return;
+      }
+      case "drained":
+        if (this.#drained === null) return;
+        this.#drained.left -= 1;
+        if (this.#drained.left === 0) this.#drained.done();
+        return;
+      default:
+        this.#onEvent(index, event);
+    }
+  }
+}
+
+function inline(index: number, shared: Shared, heard: (event: Event) => void): Link {
+  const worker = new Worker(createNetTransport(), index, shared, heard);
+  return { post: (command) => worker.receive(command), stopped: () => Promise.resolve() };
+}
+
+function thread(
+  index: number,
+  workers: number,
+  shared: Shared,
+  heard: (event: Event) => void,
+  onDeath: (error: Error) => void,
+): Link {
+  const wakeup = createWakeup();
+  const data: ThreadData = { index, workers, shared, wakeup: wakeup.descriptor };
+  const started = new Thread(new URL("./thread.js", import.meta.url), { workerData: data });
+  let stopping = false;
+  const stopped = new Promise<void>((resolve) => {
+    started.on("exit", (code) => {
+      wakeup.close();
+      if (!stopping) onDeath(new ProxyError("INTERNAL", `worker ${index} ended by itself with code ${code}`));
+      resolve();
+    });
+  });
+  started.on("message", heard);
+  started.on("error", onDeath);
+  return {
+    post: (command) => {
+      if (command.type === "stop") stopping = true;
+      started.postMessage(command);
+      wakeup.signal();
+    },
+    stopped: () => stopped,
+  };
+}
