@@ -8,9 +8,12 @@ import { ACTIVE, type Endpoint, isAmong } from "./endpoint.ts";
 import { Rotation } from "./rotation.ts";
 import { fullWeights } from "./weights.ts";
 
-/** Table sizes, primes. A set that grows past the limit is reshuffled once; below it, a change moves about 1/n. */
-const SMALL_TABLE = 16_381; // built in about 1 ms; at least 64 slots each, so shares are right to 2 %
-const LARGE_TABLE = 131_071; // some 15 ms, once per set
+/**
+ * Table sizes, primes. A change of the set moves the sources of who left or joined and up to 2 % of the others; a set that
+ * grows past the limit is reshuffled once.
+ */
+const SMALL_TABLE = 16_381; // built in about 2 ms; at least 64 slots each, so shares are right to 2 %
+const LARGE_TABLE = 131_071; // some 30 ms, once per set
 const SMALL_TABLE_MEMBERS = 256;
 /** An endpoint takes at most this much more than its share of the connections... */
 const LOAD_FACTOR = 1.25; // the paper's and HAProxy's recommendation

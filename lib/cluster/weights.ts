@@ -44,6 +44,7 @@ function scaled(members: readonly Endpoint[], parts: Float64Array): Float64Array
   }
   const zero = lightest === Number.POSITIVE_INFINITY ? 1 : (lightest * ZERO_PART) / zeros;
   for (let index = 0; index < members.length; index++) {
+    if (parts[index] === 0) continue;
     const weight = members[index]!.weight;
     parts[index] = parts[index]! * (weight === 0 ? zero : weight);
   }
