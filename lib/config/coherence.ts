@@ -66,11 +66,10 @@ function checkCluster({ path, value }: Part<ClusterWritten>, parts: Parts, fault
 
 function checkListener(listener: ListenerPart, parts: Parts, faults: FaultList): void {
   const { path, value, routes } = listener;
-  if (value !== null && routes.length === 0 && !Array.isArray(valueAt(parts.raw, [...path, "default"]))) {
-    const written = valueAt(parts.raw, [...path, "routes"]);
-    if (written === undefined || Array.isArray(written)) {
-      faults.add(path, "must have routes, or a default route: it would refuse everybody");
-    }
+  const fallback = valueAt(parts.raw, [...path, "default"]) ?? "refuse";
+  const written = valueAt(parts.raw, [...path, "routes"]) ?? [];
+  if (value !== null && fallback === "refuse" && Array.isArray(written) && written.length === 0) {
+    faults.add(path, "must have routes, or a default route: it would refuse everybody");
   }
   const proxy = value?.proxy_protocol;
   if (
@@ -124,7 +123,7 @@ function checkTerminate(route: RouteWritten, path: Path, parts: Parts, faults: F
       [...path, "identity"],
       "is missing: a route that terminates TLS needs an identity with cert and key",
     );
-  } else if (identity && (identity.cert === undefined || identity.key === undefined)) {
+  } else if (identity?.ca !== undefined && identity.cert === undefined && identity.key === undefined) {
     faults.add(
       [...path, "identity"],
       `must have cert and key to terminate TLS: ${quote(route.identity)} has only ca`,
@@ -138,10 +137,7 @@ function checkTerminate(route: RouteWritten, path: Path, parts: Parts, faults: F
   }
   if (identity && identity.ca === undefined) {
     const who = quote(route.identity ?? "");
-    faults.add(
-      [...path, "client_auth"],
-      `must have a ca in identity ${who} to check client certificates with`,
-    );
+    faults.add([...path, "client_auth"], `needs a ca in identity ${who} to check client certificates with`);
   }
   if (!some(route.allow)) {
     const advice = "the clients that are let in, or [any] for all that the ca vouches for";

@@ -8,13 +8,15 @@ import { Composer, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, type Nod
 import { FaultList, type Path, type Place, Places, quote } from "./faults.ts";
 import { type Environment, expandVariables } from "./variables.ts";
 
-/** No configuration of any use is longer; ten thousand listeners are some 4 MiB. */
-const MAX_LENGTH = 16 * 2 ** 20;
+/** No configuration of any use is longer; ten thousand listeners are some 2 MiB. */
+const MAX_LENGTH = 4 * 2 ** 20;
+/** The parser needs some 500 bytes a lexeme; ten thousand listeners have some 600 000. */
+const MAX_LEXEMES = 1_000_000;
 /** The deepest legal place is `listeners[0].routes[0].match.sni[0]`; the parser's stack holds up to 3 entries a level. */
 const MAX_DEPTH = 32;
 const MAX_STACK = 3 * MAX_DEPTH;
-/** Nodes after aliases are followed: what `MAX_LENGTH` could hold without them, roughly. */
-const MAX_NODES = 1_000_000;
+/** Values that aliases may add, or that a program may hand in: nine anchors of nine aliases each would be 10^9. */
+const MAX_UNFOLDED = 100_000;
 /** Broken text breaks everywhere; more lines than this help nobody. */
 const MAX_SYNTAX_FAULTS = 20;
 
@@ -42,17 +44,18 @@ export function readDocument(text: string, file: string | null, env: Environment
     return nothing;
   };
   if (text.length > MAX_LENGTH) {
-    faults.addAt([], "must have at most 16 MiB of text", null);
+    faults.addAt([], "must have at most 4 MiB of text", null);
     return nothing;
   }
 
   const parser = new Parser(lines.addNewLine);
   const tokens = [];
   lines.addNewLine(0);
-  let offset = 0;
+  let lexemes = 0;
   for (const lexeme of new Lexer().lex(text)) {
     for (const token of parser.next(lexeme)) tokens.push(token);
-    offset = parser.offset;
+    const { offset } = parser;
+    if (++lexemes > MAX_LEXEMES) return refuse(`must have at most ${MAX_LEXEMES} words and signs`, offset);
     if (parser.stack.length > MAX_STACK)
       return refuse(`must not nest deeper than ${MAX_DEPTH} levels`, offset);
   }
@@ -63,12 +66,13 @@ export function readDocument(text: string, file: string | null, env: Environment
   const documents = [...composer.compose(tokens, true, text.length)];
   const document = documents[0];
   if (document === undefined) return refuse("is empty: a configuration has at least listeners", 0);
-  let lastLine = 0;
   for (const error of [...document.errors, ...document.warnings]) {
+    if (faults.size >= MAX_SYNTAX_FAULTS) break;
+    // Once the structure is lost, everything after it is "unexpected": only the first says something.
+    if (error.code === "UNEXPECTED_TOKEN" && faults.size > 0) continue;
     const at = place(error.pos[0]);
-    if (at.line === lastLine || faults.size >= MAX_SYNTAX_FAULTS) continue;
-    lastLine = at.line;
-    faults.addAt([], `is no valid YAML: ${lowerFirst(error.message.split("\n")[0] ?? "")}`, at);
+    const written = text.split("\n", at.line)[at.line - 1] ?? "";
+    faults.addAt([], `is no valid YAML: ${lowerFirst(error.message)}${quotesAdvice(written)}`, at);
   }
   if (document.directives?.yaml.version === "1.1")
     faults.addAt([], "must be YAML 1.2: remove the %YAML 1.1 line", place(0));
@@ -82,7 +86,8 @@ export function readDocument(text: string, file: string | null, env: Environment
     return refuse("is empty: a configuration has at least listeners", 0);
   }
   const walk = new YamlWalk(env, places, faults, place);
-  return { value: walk.value(root, [], 0), places, faults, expanded: walk.expanded };
+  const value = walk.value(root, [], 0);
+  return { value: walk.stopped ? undefined : value, places, faults, expanded: walk.expanded };
 }
 
 class YamlWalk {
@@ -93,7 +98,9 @@ class YamlWalk {
   readonly #place: (offset: number) => Place;
   /** An alias means the last anchor of its name before it, so the anchors met so far are all that is needed. */
   readonly #anchors = new Map<string, Node>();
-  #nodes = 0;
+  #inAlias = false;
+  #unfolded = 0;
+  #stopped = false;
 
   constructor(env: Environment, places: Places, faults: FaultList, place: (offset: number) => Place) {
     this.#env = env;
@@ -102,29 +109,41 @@ class YamlWalk {
     this.#place = place;
   }
 
+  /** A bound was passed: that fault says it all, and the rest is walked no more. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
   /** The plain value of a node; undefined where it is refused. */
   value(node: Node | null, path: Path, around: number, key?: Place): unknown {
     const offset = node?.range?.[0] ?? around;
     this.#places.set(path, this.#place(offset), key);
+    if (this.#stopped) return undefined;
     if (node === null) return null;
-    if (++this.#nodes > MAX_NODES || path.length > MAX_DEPTH) {
-      if (this.#nodes <= MAX_NODES + 1) {
-        const bound = path.length > MAX_DEPTH ? `${MAX_DEPTH} levels` : `${MAX_NODES} values`;
-        this.#faults.add(path, `must not unfold to more than ${bound}`);
-        this.#nodes = MAX_NODES + 1; // one fault says it; nothing more is walked
-      }
-      return undefined;
+    if (path.length > MAX_DEPTH) return this.#refuse(path, `must not nest deeper than ${MAX_DEPTH} levels`);
+    if (this.#inAlias && ++this.#unfolded > MAX_UNFOLDED) {
+      return this.#refuse(path, `must not use aliases for more than ${MAX_UNFOLDED} values`);
     }
     if (isAlias(node)) {
       const target = this.#anchors.get(node.source);
       if (target === undefined) {
-        this.#faults.add(path, `must refer to an anchor written before it: there is no &${node.source}`);
+        const text = quote(`*${node.source}`);
+        this.#faults.add(path, `has a star that YAML takes for an alias: write ${text} in quotes`);
         return undefined;
       }
-      return this.#inner(target, path, offset);
+      const outermost = !this.#inAlias;
+      this.#inAlias = true;
+      const value = this.#inner(target, path, offset);
+      if (outermost) this.#inAlias = false;
+      return value;
     }
     if ("anchor" in node && node.anchor !== undefined) this.#anchors.set(node.anchor, node);
     return this.#inner(node, path, offset);
+  }
+
+  #refuse(path: Path, message: string): undefined {
+    this.#faults.add(path, message);
+    this.#stopped = true;
   }
 
   #inner(node: Node, path: Path, offset: number): unknown {
@@ -180,13 +199,18 @@ export function readValue(input: unknown, env: Environment): Tree {
   const places = new Places();
   const faults = new FaultList(null, places);
   const paths: Path[] = [];
-  let nodes = 0;
+  let unfolded = 0;
+  let stopped = false;
   const walk = (value: unknown, path: Path): unknown => {
+    if (stopped) return undefined;
     if (typeof value === "string") return expanded(value, path, env, faults, paths);
     if (typeof value !== "object" || value === null) return value;
-    if (path.length > MAX_DEPTH || ++nodes > MAX_NODES) {
-      if (nodes <= MAX_NODES) faults.add(path, `must not nest deeper than ${MAX_DEPTH} levels`);
-      nodes = MAX_NODES;
+    if (path.length > MAX_DEPTH || ++unfolded > MAX_UNFOLDED) {
+      faults.add(
+        path,
+        `must not nest deeper than ${MAX_DEPTH} levels or have more than ${MAX_UNFOLDED} values`,
+      );
+      stopped = true;
       return undefined;
     }
     if (Array.isArray(value)) return value.map((item, i) => walk(item, [...path, i]));
@@ -197,7 +221,8 @@ export function readValue(input: unknown, env: Environment): Tree {
     }
     return mapping;
   };
-  return { value: walk(input, []), places, faults, expanded: paths };
+  const value = walk(input, []);
+  return { value: stopped ? undefined : value, places, faults, expanded: paths };
 }
 
 function expanded(text: string, path: Path, env: Environment, faults: FaultList, paths: Path[]): string {
@@ -207,6 +232,12 @@ function expanded(text: string, path: Path, env: Environment, faults: FaultList,
   return result.text;
 }
 
+/** For what YAML takes for a list or a mapping where an address or a variable was meant. */
+function quotesAdvice(line: string): string {
+  if (/\[[\da-fA-F:.]*\]:/.test(line)) return "; an address in brackets needs quotes";
+  return line.includes("${") ? "; a variable inside { } or [ ] needs quotes" : "";
+}
+
 function lowerFirst(text: string): string {
-  return /^[A-Z][a-z]/.test(text) ? text.charAt(0).toLowerCase() + text.slice(1) : text;
+  return /^[A-Z][a-z ]/.test(text) ? text.charAt(0).toLowerCase() + text.slice(1) : text;
 }

@@ -9,7 +9,7 @@ type Issue = z.core.$ZodIssue;
 
 /** Adds a fault for each issue. `raw` is the value that was read. */
 export function explainIssues(issues: readonly Issue[], raw: unknown, faults: FaultList): void {
-  for (const issue of issues) explainIssue(issue, [], raw, faults);
+  for (const issue of withoutEchoes(issues)) explainIssue(issue, [], raw, faults);
 }
 
 function explainIssue(issue: Issue, base: Path, raw: unknown, faults: FaultList): void {
@@ -17,16 +17,16 @@ function explainIssue(issue: Issue, base: Path, raw: unknown, faults: FaultList)
   if (issue.code === "invalid_union") {
     const meant = issue.errors.filter((branch) => !branch.some(isOtherShape));
     if (meant.length === 1) {
-      for (const inner of meant[0] ?? []) explainIssue(inner, path, raw, faults);
+      for (const inner of withoutEchoes(meant[0] ?? [])) explainIssue(inner, path, raw, faults);
       return;
     }
   }
   if (issue.code === "unrecognized_keys") {
     const known = issue.message.split(" ");
     for (const key of issue.keys) {
-      const advice = suggest(key, known) || `: known here are ${known.join(", ")}`;
+      const advice = suggest(key, known) || `; known are ${known.join(", ")}`;
       const merge = key === "<<" ? "; merge keys are not part of YAML 1.2" : "";
-      faults.add([...path, key], `is no key that is known here${advice}${merge}`, "key");
+      faults.add([...path, key], `is an unknown key${advice}${merge}`, "key");
     }
     return;
   }
@@ -37,9 +37,9 @@ function explainIssue(issue: Issue, base: Path, raw: unknown, faults: FaultList)
     faults.add(path, `is empty: it ${issue.message}`);
   } else if (issue.code === "invalid_value" && typeof found === "string") {
     const known = issue.values.filter((value) => typeof value === "string");
-    faults.add(path, `${issue.message}, not ${quote(found)}${suggest(found, known)}`);
+    faults.add(path, `${issue.message}; found ${quote(found)}${suggest(found, known)}`);
   } else {
-    faults.add(path, `${issue.message}, not ${describe(found)}${stringAdvice(issue, found)}`);
+    faults.add(path, `${issue.message}; found ${describe(found)}${stringAdvice(issue, found)}`);
   }
 }
 
@@ -48,10 +48,17 @@ function isOtherShape(issue: Issue): boolean {
   return issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value");
 }
 
+/** An unknown key is fault enough: what its mapping lacks because of it need not be said. */
+function withoutEchoes(issues: readonly Issue[]): readonly Issue[] {
+  const where = (issue: Issue): string => JSON.stringify(issue.path);
+  const unknown = new Set(issues.filter((issue) => issue.code === "unrecognized_keys").map(where));
+  return issues.filter((issue) => issue.code !== "custom" || !unknown.has(where(issue)));
+}
+
 function stringAdvice(issue: Issue, found: unknown): string {
   const scalar = typeof found === "number" || typeof found === "boolean";
   if (!scalar || issue.code !== "invalid_type" || issue.expected !== "string") return "";
-  return issue.message === "must be a string" ? ": put it in quotes" : "";
+  return /^must be (?:a string|a name|the name)/.test(issue.message) ? ": put it in quotes" : "";
 }
 
 /** What stands at `path` in a tree of plain values; undefined where there is nothing. */

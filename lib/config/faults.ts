@@ -69,7 +69,7 @@ export class FaultList {
       line: place?.line ?? null,
       column: place?.column ?? null,
       path: formatPath(path),
-      message,
+      message: printable(message),
     });
   }
 
@@ -112,13 +112,18 @@ export function formatPath(path: Path): string {
 /** Text of unknown origin, short and without control characters. */
 export function quote(text: string): string {
   const short = text.length > 60 ? `${text.slice(0, 57)}...` : text;
-  return JSON.stringify(short).replace(/[\u007f-\u009f\u2028\u2029]/g, "\ufffd");
+  return printable(JSON.stringify(short));
+}
+
+/** `text` without what could move a terminal's cursor or break a line of a log. */
+function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "\ufffd");
 }
 
 /** What was found, in a word or two. */
 export function describe(value: unknown): string {
   if (value === null) return "empty";
-  if (Array.isArray(value)) return "a list";
+  if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
   if (typeof value === "object") return "a mapping";
   if (typeof value === "string") return quote(value);
   return typeof value === "number" || typeof value === "boolean" ? String(value) : `a ${typeof value}`;
@@ -127,11 +132,15 @@ export function describe(value: unknown): string {
 /** ` (did you mean x?)` where one of `known` is close to `word`, else an empty string. */
 export function suggest(word: string, known: Iterable<string>): string {
   const spelled = (text: string): string => text.toLowerCase().replace(/[-_\s]/g, "");
+  const letters = (text: string): string => text.replace(/\d/g, "");
   const meant = spelled(word.slice(0, 64));
   let best: string | null = null;
   let bestDistance = Math.max(1, Math.floor(meant.length / 3)) + 1;
   for (const candidate of known) {
-    const distance = editDistance(meant, spelled(candidate));
+    const other = spelled(candidate);
+    if (Math.abs(other.length - meant.length) >= bestDistance) continue;
+    if (letters(other) === letters(meant) && /\d/.test(meant)) continue; // 1.1 is no misspelt 1.2
+    const distance = editDistance(meant, other);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best === null ? "" : ` (did you mean ${best}?)`;

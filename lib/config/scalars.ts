@@ -65,6 +65,12 @@ export const share = z
   .refine((n) => n >= 0 && n <= 1, {
     error: () => "must be a number from 0 to 1",
   });
+
+/** The name of an entry elsewhere, such as "a cluster". */
+export function reference(kind: string) {
+  return z.string({ error: () => `must be the name of ${kind}` });
+}
+
 export const text = z.string({ error: () => "must be a string" });
 
 /** A duration that may be 0, which switches off what it bounds. */

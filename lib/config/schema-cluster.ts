@@ -107,7 +107,8 @@ export const clusterSchema = is
       .meta({ description: "Leave out endpoints that fail real connections; off when left out." }),
     tls: is
       .mapping({
-        identity: is.text
+        identity: is
+          .reference("an identity")
           .optional()
           .meta({ description: "Certificate to show and trust bundle to check with." }),
         server_name: is.serverName

@@ -71,7 +71,10 @@ const routeKeys = {
   tls: is.choice(["none", "passthrough", "terminate"]).optional().meta({
     description: "none: plain bytes. passthrough: TLS goes on untouched. terminate: TLS ends here.",
   }),
-  identity: is.text.optional().meta({ description: "The identity that a terminating route shows." }),
+  identity: is
+    .reference("an identity")
+    .optional()
+    .meta({ description: "The identity that a terminating route shows." }),
   client_auth: is
     .choice(["none", "optional", "required"])
     .default("none")
@@ -82,11 +85,16 @@ const routeKeys = {
     .optional()
     .meta({ description: "Protocols offered to the client, the best first." }),
   tls_min: is.tlsVersion.optional().meta({ description: "Oldest TLS version taken.", default: "1.2" }),
-  cluster: is.text.meta({ description: "Where the bytes go." }),
+  cluster: is.reference("a cluster").meta({ description: "Where the bytes go." }),
 };
 
 export const routeSchema = is.mapping({ ...routeKeys, match: matchSchema.optional() });
-export const defaultRouteSchema = is.mapping(routeKeys);
+export const defaultRouteSchema = is.mapping({
+  ...routeKeys,
+  match: z
+    .never({ error: () => "must be left out: a default route takes what no other route takes" })
+    .optional(),
+});
 
 const timeoutDescriptions = {
   hello: "Until the ClientHello or the PROXY header is complete.",
