@@ -5,8 +5,10 @@
  * then has every worker compile and bind, and only then commits; any failure leaves the running generation as it was.
  */
 import { cpus } from "node:os";
-import { Cluster } from "./cluster/membership.ts";
-import type { Config, ListenerConfig } from "./config/config.ts";
+import { systemClock } from "./cluster/clock.ts";
+import { connectTlsWith } from "./cluster/handshake.ts";
+import { Cluster, type ClusterOptions } from "./cluster/membership.ts";
+import type { ClusterConfig, Config, ListenerConfig } from "./config/config.ts";
 import { createTargetSource } from "./dns/source.ts";
 import { ProxyError } from "./errors.ts";
 import type { Plan } from "./generation.ts";
@@ -16,10 +18,13 @@ import { type Bound, bindListener } from "./listen/socket.ts";
 import { createClusterRow, createListenerRow } from "./observe/counters.ts";
 import { type Log, openLog } from "./observe/log.ts";
 import { type Identity, loadIdentity } from "./tls/identity.ts";
+import { clientSpec } from "./tls/context.ts";
+import { peerFromDer } from "./tls/peer.ts";
 import { TicketKeys } from "./tls/tickets.ts";
 import { IdentityWatch } from "./tls/watch.ts";
 import { type Choice, chooseTransport } from "./transport/choice.ts";
 import { type SocketAddress, formatAddress } from "./wire/address.ts";
+import { localHeader } from "./wire/proxy-header.ts";
 import { BEATS, CONNECTION_LIMIT, DROPPED_LINES, MAX_WORKERS, PENDING_LOG_BYTES, type Event, type Shared } from "./worker.ts";
 import { Workers } from "./workers.ts";
 
@@ -174,6 +179,11 @@ export class Proxy {
     await this.#log.close(LOG_CLOSE_MS);
   }
 
+  /** A reload that was refused before it got here (its file cannot be read) counts as failed, too. */
+  countFailedReload(): void {
+    this.#reloads.failed += 1;
+  }
+
   /** Rows of the live listing, at most `limit` per worker. */
   async connections(limit = 10_000): Promise<readonly Record<string, unknown>[]> {
     return (await this.#workers?.list(limit)) ?? [];
@@ -225,7 +235,7 @@ export class Proxy {
   async #apply(config: Config, identities: Readonly<Record<string, Identity>>): Promise<void> {
     const workers = this.#workers!;
     const generation = this.#generation + 1;
-    const clusters = this.#nextClusters(config);
+    const clusters = this.#nextClusters(config, identities);
     const fresh = this.#bindMissing(config);
     try {
       const plans = Array.from({ length: workers.count }, (_, worker) =>
@@ -235,16 +245,17 @@ export class Proxy {
       this.#addresses = this.#resolvedAddresses(config, bound);
     } catch (thrown) {
       for (const bound of fresh) this.#unbind(bound);
-      for (const [name, cluster] of clusters) if (this.#clusters.get(name) !== cluster) cluster.stop();
       throw thrown;
     }
     workers.broadcast({ type: "commit", generation });
     this.#generation = generation;
     this.#config = config;
     this.#identities = identities;
-    for (const [name, cluster] of this.#clusters) if (clusters.get(name) !== cluster) cluster.stop();
+    const before = this.#clusters;
     this.#clusters = clusters;
-    for (const cluster of clusters.values()) cluster.start();
+    for (const [name, cluster] of before) if (!clusters.has(name)) cluster.stop();
+    // A changed cluster takes over from the one before, which it stops itself.
+    for (const [name, cluster] of clusters) if (before.get(name) !== cluster) cluster.start();
     const kept = new Set(config.listeners.map((listener) => formatAddress(listener.address)));
     for (const [address, bound] of this.#bound) if (!kept.has(address)) this.#unbind(bound);
     this.#watchIdentities(config);
@@ -296,25 +307,43 @@ export class Proxy {
   }
 
   /** Clusters of a new configuration: those that did not change are the running ones, with their state. */
-  #nextClusters(config: Config): Map<string, Cluster> {
+  #nextClusters(config: Config, identities: Readonly<Record<string, Identity>>): Map<string, Cluster> {
     const next = new Map<string, Cluster>();
     for (const [name, cluster] of Object.entries(config.clusters)) {
       const running = this.#clusters.get(name);
-      if (running !== undefined && same(running.config, cluster) && same(this.#config.dns, config.dns)) {
+      const identity = cluster.tls?.identity ?? null;
+      const unchanged = identity === null || this.#identities[identity]?.version === identities[identity]?.version;
+      if (running !== undefined && unchanged && same([running.config, this.#config.dns], [cluster, config.dns])) {
         next.set(name, running);
         continue;
       }
-      next.set(
-        name,
-        new Cluster(cluster, {
-          previous: running ?? null,
-          source: (target) => createTargetSource(target, cluster, config.dns),
-          onSet: (set) => this.#workers?.broadcast({ type: "set", set }),
-          onEvent: (event) => this.#log.events[event.level]({ cluster: name, ...event.fields }, event.message),
-        }),
-      );
+      next.set(name, new Cluster(cluster, this.#clusterOptions(cluster, config, identities), running ?? null));
     }
     return next;
+  }
+
+  #clusterOptions(
+    cluster: ClusterConfig,
+    config: Config,
+    identities: Readonly<Record<string, Identity>>,
+  ): ClusterOptions {
+    const { tls } = cluster;
+    return {
+      createSource: (query) => createTargetSource(query, cluster, config.dns),
+      connectTls:
+        tls === null
+          ? null
+          : connectTlsWith(
+              clientSpec(cluster, tls.identity === null ? null : identities[tls.identity]!),
+              tls.serverName,
+              peerFromDer,
+            ),
+      preamble: cluster.proxyProtocol === "off" ? null : localHeader(cluster.proxyProtocol),
+      clock: systemClock,
+      random: Math.random,
+      onSet: (set) => this.#workers?.broadcast({ type: "set", set }),
+      onEvent: ({ level, message, ...fields }) => this.#log.events[level](fields, message),
+    };
   }
 
   #watchIdentities(config: Config): void {
@@ -415,7 +444,7 @@ export class Proxy {
         this.#log.lines(event.text, () => Atomics.sub(this.#shared.gauges, PENDING_LOG_BYTES, event.text.length));
         return;
       case "failures":
-        this.#clusters.get(event.cluster)?.failed(event.endpoint, event.count);
+        this.#clusters.get(event.cluster)?.report(event.endpoint, event.count);
         return;
     }
   }
