@@ -45,13 +45,12 @@ export type IdentityTexts = Readonly<Record<Part, string | null>>;
 
 /** Reads and checks an identity. Rejects with ProxyError IDENTITY that names the file and what to do. */
 export async function loadIdentity(config: IdentityConfig, now: number = Date.now()): Promise<Identity> {
-  const texts = await Promise.all([
-    readPart(config, "cert"),
-    readPart(config, "key"),
-    readPart(config, "ca"),
-    readPart(config, "crl"),
-  ]);
-  return parseIdentity(config, { cert: texts[0], key: texts[1], ca: texts[2], crl: texts[3] }, now);
+  // One after the other, so that of several faults always the same one is told.
+  const cert = await readPart(config, "cert");
+  const key = await readPart(config, "key");
+  const ca = await readPart(config, "ca");
+  const crl = await readPart(config, "crl");
+  return parseIdentity(config, { cert, key, ca, crl }, now);
 }
 
 async function readPart(config: IdentityConfig, part: Part): Promise<string | null> {

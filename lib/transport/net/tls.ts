@@ -1,24 +1,347 @@
 /**
  * TLS for the portable transport: handshakes on a socket that exists already, judges the peer in full and resumed handshakes
- * alike, and refuses with the alert that says why. Invariant: `done` is told of success only after the chain was verified and
- * `authorise` has let the peer in; whatever fails before leaves the socket open, so that the alert can arrive before the close.
- * Node's tls module; RFC 8446 sections 4.6.1 and 6.2.
+ * alike, and refuses with the alert that says why. Invariant: success is told only after the chain was verified and `authorise`
+ * has let the peer in; a failure leaves the connection open, so that the alert can arrive before the close.
+ *
+ * node:tls verifies a peer when the handshake is over and has no call that sends an alert. In TLS 1.3 the alert is therefore
+ * sealed here with the traffic secret; in TLS 1.2 nothing can be sealed, and a peer refused by us sees a close_notify only.
+ * RFC 8446 sections 4.6.1 and 6.2; tls(7) of Node; SSL_CTX_set_verify(3).
  */
-import { X509Certificate } from "node:crypto";
-import type { Socket } from "node:net";
 import { constants } from "node:crypto";
-import { isIP } from "node:net";
+import { isIP, type Socket } from "node:net";
 import { connect, createSecureContext, type SecureContext, TLSSocket } from "node:tls";
 import { ProxyError } from "../../errors.ts";
 import { PeerCache } from "../../tls/peer.ts";
 import { pemTexts } from "../../tls/pem.ts";
-import type { SecureOptions, TlsContext, TlsContextSpec } from "../transport.ts";
-import { Handshake } from "./handshake.ts";
+import { missingCertificate, verifyFailure } from "../../tls/verify.ts";
+import { ALERT, alertName, sealAlert13 } from "../../wire/alert.ts";
+import {
+  LINK_BYTES,
+  LINK_LABEL,
+  type Peer,
+  type SecureOptions,
+  type TlsContext,
+  type TlsContextSpec,
+  type TlsFacts,
+} from "../transport.ts";
 
-/** What a context of this transport is made of. */
+/** A context of this transport. */
 export interface NetTlsContext extends TlsContext {
   readonly secure: SecureContext;
   readonly peers: PeerCache;
-  /** Client side: the newest session by key. */
-  readonly sessions: SessionCache;
+  /** Client side: the newest session by `SecureOptions.sessionKey`, at most `SESSIONS`. */
+  readonly sessions: Map<string, Buffer>;
+}
+
+/**
+ * Told once. With an error, `facts` says what is known of a peer that shook hands and was refused; null where it did not come to
+ * that. The socket is then still open: end it in order, and its alert arrives.
+ */
+export type Secured = (error: ProxyError | null, facts: TlsFacts | null) => void;
+
+// A session with its peer's certificate has about 2 KiB; a cluster rarely has more endpoints than this.
+const SESSIONS = 512;
+// OpenSSL takes 32 bytes of session context (SSL_MAX_SID_CTX_LENGTH) and Node passes text: 24 bytes of the hash in base64.
+const CONTEXT_TEXT = 32;
+// A refused peer that goes on sending is cut off after this much; alerts need far less.
+const DRAIN_BYTES = 1 << 20;
+
+/** Compiles a context. Throws ProxyError IDENTITY where OpenSSL refuses what the spec holds. */
+export function createNetContext(spec: TlsContextSpec): NetTlsContext {
+  const server = spec.side === "server";
+  try {
+    const secure = createSecureContext({
+      ...(spec.cert === null ? {} : { cert: spec.cert }),
+      ...(spec.key === null ? {} : { key: spec.key }),
+      ...(spec.ca === null ? {} : { ca: spec.ca }),
+      // Node reads one list from each text and would ignore the others.
+      ...(spec.crl === null ? {} : { crl: pemTexts(spec.crl, "X509 CRL") }),
+      ...(server && spec.ticketKeys !== null ? { ticketKeys: Buffer.from(spec.ticketKeys) } : {}),
+      ...(server
+        ? { sessionIdContext: sessionContextText(spec.sessionContext), honorCipherOrder: true }
+        : {}),
+      minVersion: spec.minVersion === "1.3" ? "TLSv1.3" : "TLSv1.2",
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    });
+    return { spec, secure, peers: new PeerCache(), sessions: new Map() };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new ProxyError("IDENTITY", `${spec.label}: OpenSSL refuses the certificates: ${code ?? message}`);
+  }
+}
+
+function sessionContextText(sessionContext: Uint8Array): string {
+  return Buffer.from(sessionContext).toString("base64url").slice(0, CONTEXT_TEXT);
+}
+
+/**
+ * Handshakes on `raw`, which must be connected and paused, and returns the socket through which plaintext goes from now on.
+ * `prefix`: bytes already read from `raw` that belong to the handshake. Call it once per socket; `done` is never called before
+ * it has returned.
+ */
+export function secureSocket(
+  raw: Socket,
+  prefix: Buffer | null,
+  context: NetTlsContext,
+  options: SecureOptions,
+  done: Secured,
+): Socket {
+  if (raw.destroyed || raw.readableEnded) {
+    process.nextTick(
+      done,
+      new ProxyError("RESET", `${context.spec.label}: the peer went away before the handshake`),
+      null,
+    );
+    return raw;
+  }
+  if (prefix !== null) raw.unshift(prefix);
+  const wrapped = context.spec.side === "server" ? accept(raw, context) : originate(raw, context, options);
+  new Handshake(raw, wrapped as Wrapped, context, options, done).begin();
+  return wrapped;
+}
+
+function accept(raw: Socket, { spec, secure }: NetTlsContext): TLSSocket {
+  return new TLSSocket(raw, {
+    isServer: true,
+    secureContext: secure,
+    requestCert: spec.clientAuth !== "none",
+    // Makes OpenSSL itself refuse a client without a certificate. Nothing else: Node judges chains in tls.Server only.
+    rejectUnauthorized: spec.clientAuth === "required",
+    ...(spec.alpn.length === 0 ? {} : { ALPNProtocols: [...spec.alpn] }),
+  });
+}
+
+function originate(
+  raw: Socket,
+  { spec, secure, sessions }: NetTlsContext,
+  options: SecureOptions,
+): TLSSocket {
+  const name = options.serverName;
+  const session = sessions.get(options.sessionKey);
+  return connect({
+    socket: raw,
+    secureContext: secure,
+    // RFC 6066 section 3 has no IP literals and no trailing dot.
+    ...(name === null || isIP(name) !== 0 ? {} : { servername: name.replace(/\.$/, "") }),
+    ...(session === undefined ? {} : { session }),
+    ...(spec.alpn.length === 0 ? {} : { ALPNProtocols: [...spec.alpn] }),
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+  });
+}
+
+/** What Node's own `tls.Server` and `tls.connect` use of a TLSSocket and its types do not show. */
+type Wrapped = TLSSocket & {
+  /** From then on errors reach the socket's `error` event. */
+  _releaseControl(): boolean;
+  /** Ends TLS on the descriptor, which goes back to the socket that was wrapped. */
+  _destroySSL(): void;
+  readonly ssl: { verifyError(): (Error & { code?: string }) | null | undefined } | null;
+};
+
+/**
+ * One handshake, from the first byte to the verdict.
+ *
+ *     shaking ──secure──▶ verdict ──▶ told (success)
+ *        │                   └──refused──▶ alert sealed ──▶ told (error)
+ *        └──OpenSSL, reset, end──▶ told (error)
+ */
+class Handshake {
+  readonly #raw: Socket;
+  readonly #wrapped: Wrapped;
+  readonly #context: NetTlsContext;
+  readonly #options: SecureOptions;
+  readonly #done: Secured;
+  readonly #server: boolean;
+  #secret: Buffer | null = null;
+  #over = false;
+  #accepted = false;
+
+  constructor(raw: Socket, wrapped: Wrapped, context: NetTlsContext, options: SecureOptions, done: Secured) {
+    this.#raw = raw;
+    this.#wrapped = wrapped;
+    this.#context = context;
+    this.#options = options;
+    this.#done = done;
+    this.#server = context.spec.side === "server";
+  }
+
+  begin(): void {
+    const wrapped = this.#wrapped;
+    wrapped.on(this.#server ? "secure" : "secureConnect", this.#stands);
+    wrapped.on("end", this.#gone);
+    if (!this.#server) wrapped.on("session", this.#keepSession);
+    if (!this.#server || this.#context.spec.clientAuth !== "none") wrapped.on("keylog", this.#learn);
+    // Node destroys a socket whose handshake fails at once, and unread input then turns the close into a reset that takes the
+    // alert with it. Until the verdict, destroying means failing.
+    wrapped.destroy = (error?: Error) => {
+      if (this.#raw.destroyed || wrapped.writableEnded) this.#letGo().destroy(error);
+      else this.#fail(handshakeError(this.#context.spec.label, error), null, true);
+      return wrapped;
+    };
+  }
+
+  /** Gives the socket its own ways back. */
+  #letGo(): Wrapped {
+    const wrapped = this.#wrapped;
+    delete (wrapped as Partial<Pick<Wrapped, "destroy">>).destroy;
+    wrapped.off("secure", this.#stands);
+    wrapped.off("secureConnect", this.#stands);
+    wrapped.off("end", this.#gone);
+    wrapped.off("keylog", this.#learn);
+    return wrapped;
+  }
+
+  #forgetSecret(): void {
+    this.#secret?.fill(0);
+    this.#secret = null;
+  }
+
+  /** NSS key log format: label, client random, secret, in hex. */
+  readonly #learn = (line: Buffer): void => {
+    const [label, , secret] = line.toString("latin1").trim().split(" ");
+    const wanted = this.#server ? "SERVER_TRAFFIC_SECRET_0" : "CLIENT_TRAFFIC_SECRET_0";
+    if (label === wanted && secret !== undefined && !this.#over) this.#secret = Buffer.from(secret, "hex");
+    line.fill(0);
+  };
+
+  readonly #keepSession = (session: Buffer): void => {
+    if (!this.#accepted) return;
+    const { sessions } = this.#context;
+    const key = this.#options.sessionKey;
+    sessions.delete(key);
+    if (sessions.size >= SESSIONS) sessions.delete(sessions.keys().next().value!);
+    sessions.set(key, session);
+  };
+
+  readonly #gone = (): void => {
+    this.#fail(handshakeError(this.#context.spec.label, undefined), null, true);
+  };
+
+  readonly #stands = (): void => {
+    if (this.#over) return;
+    const peer = this.#peer();
+    const facts = this.#facts(peer);
+    const refusal = this.#judge(peer);
+    if (refusal !== null) {
+      this.#fail(refusal, facts, false);
+      return;
+    }
+    this.#over = true;
+    this.#accepted = true;
+    this.#forgetSecret();
+    this.#letGo()._releaseControl();
+    this.#done(null, facts);
+  };
+
+  #peer(): Peer | null {
+    const certificate = this.#wrapped.getPeerX509Certificate();
+    return certificate === undefined ? null : this.#context.peers.get(certificate.raw);
+  }
+
+  #judge(peer: Peer | null): ProxyError | null {
+    const { spec } = this.#context;
+    if (peer === null) {
+      const required = !this.#server || spec.clientAuth === "required";
+      return required ? missingCertificate(spec.label, ALERT.certificate_required) : null;
+    }
+    const failure = this.#wrapped.ssl?.verifyError();
+    if (failure) return verifyFailure(spec.label, peer, failure.code ?? "UNSPECIFIED", failure.message);
+    return spec.authorise(peer, this.#options.serverName);
+  }
+
+  #facts(peer: Peer | null): TlsFacts {
+    const wrapped = this.#wrapped;
+    const { alpnProtocol } = wrapped;
+    return {
+      version: wrapped.getProtocol() ?? "",
+      cipher: wrapped.getCipher().name,
+      alpn: typeof alpnProtocol === "string" && alpnProtocol !== "" ? alpnProtocol : null,
+      resumed: wrapped.isSessionReused(),
+      peer,
+      link: this.#link(),
+    };
+  }
+
+  #link(): string | null {
+    try {
+      // No context argument: an empty context is another value in TLS 1.2 (RFC 5705 section 4).
+      const bytes = (this.#wrapped.exportKeyingMaterial as (length: number, label: string) => Buffer).call(
+        this.#wrapped,
+        LINK_BYTES,
+        LINK_LABEL,
+      );
+      return bytes.toString("hex");
+    } catch {
+      return null;
+    }
+  }
+
+  /** `broken`: OpenSSL has failed by itself, has written its own alert, and cannot be used any more. */
+  #fail(error: ProxyError, facts: TlsFacts | null, broken: boolean): void {
+    if (this.#over) return;
+    this.#over = true;
+    // In a turn of its own: what OpenSSL has written (its alert, or the tickets that precede ours) leaves first, and OpenSSL may
+    // not be taken down inside one of its own callbacks.
+    setImmediate(() => {
+      const alert = broken ? null : this.#sealedAlert(error, facts);
+      this.#forgetSecret();
+      this.#letGo()._releaseControl();
+      if (!this.#raw.destroyed && (broken || alert !== null)) {
+        this.#unwrap();
+        if (alert !== null) this.#raw.write(alert);
+      }
+      this.#done(error, facts);
+    });
+  }
+
+  #sealedAlert(error: ProxyError, facts: TlsFacts | null): Uint8Array | null {
+    const secret = this.#secret;
+    if (secret === null || facts?.version !== "TLSv1.3" || error.alert === undefined) return null;
+    return sealAlert13({ secret, cipher: facts.cipher, sequence: this.#sent(facts), alert: error.alert });
+  }
+
+  /** Records sent under the application secret so far: nothing by a client, and by OpenSSL as server its session tickets. */
+  #sent(facts: TlsFacts): number {
+    if (!this.#server) return 0;
+    return facts.resumed ? 1 : 2;
+  }
+
+  /** Hands the descriptor back to the raw socket and lets the wrapping one end with it. */
+  #unwrap(): void {
+    const raw = this.#raw;
+    const wrapped = this.#wrapped;
+    wrapped._destroySSL();
+    wrapped._final = (callback) => {
+      raw.end(() => callback());
+    };
+    let drained = 0;
+    raw.on("data", (chunk: Buffer) => {
+      drained += chunk.length;
+      if (drained > DRAIN_BYTES) raw.destroy();
+    });
+    raw.on("end", () => wrapped.push(null));
+    raw.resume();
+  }
+}
+
+/** What a failure inside the handshake means. OpenSSL's reason is kept, with the number of an alert that was sent or received. */
+function handshakeError(
+  label: string,
+  error: (Error & { code?: string; reason?: string }) | undefined,
+): ProxyError {
+  const code = error?.code ?? "";
+  if (error === undefined || !code.startsWith("ERR_SSL_")) {
+    const how = error === undefined || code === "ECONNRESET" ? "" : ` (${code})`;
+    return new ProxyError("RESET", `${label}: the peer went away in the handshake${how}`, { cause: error });
+  }
+  const missing = code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE";
+  if (missing) return missingCertificate(label, ALERT.certificate_required);
+  const number = /SSL alert number (\d+)/.exec(error.message)?.[1];
+  const alert = number === undefined ? undefined : Number(number);
+  const told = alert === undefined ? "" : `; the peer sent alert ${alert}, ${alertName(alert)}`;
+  return new ProxyError("HANDSHAKE", `${label}: TLS handshake failed: ${error.reason ?? code}${told}`, {
+    cause: error,
+    alert,
+  });
 }

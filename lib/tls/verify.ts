@@ -1,0 +1,97 @@
+/**
+ * What OpenSSL's verdict on a chain means to the story: a code, the alert that the other side is told, and words for the
+ * operator. Numbers and names are those of X509_STORE_CTX_get_error(3); the alerts are the ones OpenSSL itself would send.
+ */
+import { type Code, ProxyError } from "../errors.ts";
+import type { Peer } from "../transport/transport.ts";
+import { ALERT } from "../wire/alert.ts";
+import { describePeer } from "./authorise.ts";
+
+interface Verdict {
+  readonly code: Code;
+  readonly alert: number;
+  readonly words: string;
+}
+
+const UNTRUSTED = "is not vouched for by the trust bundle";
+
+function verdict(code: Code, alert: number, words: string): Verdict {
+  return { code, alert, words };
+}
+
+const VERDICTS: Readonly<Record<string, Verdict>> = {
+  UNABLE_TO_GET_ISSUER_CERT: verdict("HANDSHAKE", ALERT.unknown_ca, UNTRUSTED),
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: verdict("HANDSHAKE", ALERT.unknown_ca, UNTRUSTED),
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: verdict("HANDSHAKE", ALERT.unknown_ca, UNTRUSTED),
+  DEPTH_ZERO_SELF_SIGNED_CERT: verdict("HANDSHAKE", ALERT.unknown_ca, "vouches for itself only"),
+  SELF_SIGNED_CERT_IN_CHAIN: verdict(
+    "HANDSHAKE",
+    ALERT.unknown_ca,
+    "comes from an authority outside the trust bundle",
+  ),
+  CERT_CHAIN_TOO_LONG: verdict("HANDSHAKE", ALERT.unknown_ca, "has too long a chain"),
+  INVALID_CA: verdict("HANDSHAKE", ALERT.unknown_ca, "was issued by a certificate that is no authority"),
+  PATH_LENGTH_EXCEEDED: verdict(
+    "HANDSHAKE",
+    ALERT.unknown_ca,
+    "has a chain longer than its authority allows",
+  ),
+  INVALID_PURPOSE: verdict(
+    "HANDSHAKE",
+    ALERT.unsupported_certificate,
+    "has a certificate for another purpose (extended key usage)",
+  ),
+  CERT_SIGNATURE_FAILURE: verdict(
+    "HANDSHAKE",
+    ALERT.decrypt_error,
+    "has a certificate with a false signature",
+  ),
+  CERT_HAS_EXPIRED: verdict(
+    "EXPIRED",
+    ALERT.certificate_expired,
+    "has a certificate that has expired, or an issuer that has",
+  ),
+  CERT_NOT_YET_VALID: verdict(
+    "EXPIRED",
+    ALERT.bad_certificate,
+    "has a certificate that is not valid yet; compare the clocks",
+  ),
+  CERT_REVOKED: verdict("REVOKED", ALERT.certificate_revoked, "has a certificate on the revocation list"),
+  UNABLE_TO_GET_CRL: verdict(
+    "HANDSHAKE",
+    ALERT.unknown_ca,
+    "cannot be checked: no revocation list from its issuer is configured",
+  ),
+  CRL_HAS_EXPIRED: verdict(
+    "HANDSHAKE",
+    ALERT.certificate_expired,
+    "cannot be checked: the revocation list has expired; renew it",
+  ),
+  CRL_NOT_YET_VALID: verdict(
+    "HANDSHAKE",
+    ALERT.bad_certificate,
+    "cannot be checked: the revocation list is not valid yet",
+  ),
+  CRL_SIGNATURE_FAILURE: verdict(
+    "HANDSHAKE",
+    ALERT.decrypt_error,
+    "cannot be checked: the revocation list has a false signature",
+  ),
+};
+
+/**
+ * The refusal of a peer whose chain did not verify. `name` is OpenSSL's error without `X509_V_ERR_`; `detail` its own words, told
+ * where ours are missing.
+ */
+export function verifyFailure(label: string, peer: Peer, name: string, detail: string): ProxyError {
+  const { code, alert, words } =
+    VERDICTS[name] ?? verdict("HANDSHAKE", ALERT.bad_certificate, "has a certificate that does not verify");
+  return new ProxyError(code, `${label}: ${describePeer(peer)} ${words} (${name}: ${detail})`, { alert });
+}
+
+/** The refusal of a peer that showed no certificate where one is required. */
+export function missingCertificate(label: string, alert: number): ProxyError {
+  return new ProxyError("DENIED", `${label}: the peer showed no certificate and client_auth is required`, {
+    alert,
+  });
+}
