@@ -1,3 +1,8 @@
+/** A whole configuration for tests to break, and how they look at what came of it. */
+import assert from "node:assert/strict";
+import { type ParseOptions, parseConfig } from "../../lib/config/parse.ts";
+import { ProxyError } from "../../lib/errors.ts";
+
 /** The example of the manual, whole, but for the destinations that a proxy takes from its client. */
 export const EXAMPLE = `transport: auto              # auto | epoll | net
 workers: auto                # auto | N
@@ -51,3 +56,24 @@ clusters:
     source: proxy                        # proxy | client (transparent)
   names:    { dns: "api.internal:443" }                   # A/AAAA over time
 `;
+
+/** What stands in the example, what to put there instead, and the faults that this must give. */
+export type Wrong = readonly [was: string, is: string, ...faults: string[]];
+
+/** `line:column path: message` of every fault, in order; empty where the text is accepted. */
+export function faultsOf(text: string, options: ParseOptions = {}): string[] {
+  try {
+    parseConfig(text, { file: "edge.yaml", directory: "/etc", env: {}, ...options });
+    return [];
+  } catch (error) {
+    assert.ok(error instanceof ProxyError);
+    assert.equal(error.code, "CONFIG");
+    return error.faults.map((fault) => `${fault.line}:${fault.column} ${fault.path}: ${fault.message}`);
+  }
+}
+
+/** Makes one thing wrong in the example and compares all faults. */
+export function assertFaults([was, is, ...faults]: Wrong): void {
+  assert.equal(EXAMPLE.split(was).length >= 2, true, `the example has no ${was}`);
+  assert.deepEqual(faultsOf(EXAMPLE.replace(was, () => is)), faults);
+}
