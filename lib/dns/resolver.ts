@@ -177,6 +177,7 @@ export class Resolver {
 
   /** Begins to ask and returns at once: a proxy starts without DNS. */
   start(): void {
+    if (this.#phase !== "idle") throw new Error(`resolver ${this.#name}: started while ${this.#phase}`);
     this.#enter("unresolved");
     this.#ask();
   }
@@ -190,6 +191,10 @@ export class Resolver {
     this.#abort?.abort();
   }
 
+  get #stopped(): boolean {
+    return this.#phase === "stopped";
+  }
+
   #ask(): void {
     this.#nextQueryAt = null;
     const abort = new AbortController();
@@ -200,7 +205,7 @@ export class Resolver {
       .resolve({ signal: abort.signal, avoid: confirming ? this.#doubted : null, afresh: confirming })
       .then((resolution) => {
         cancelDeadline();
-        if (this.#phase === "stopped") return;
+        if (this.#stopped) return;
         const late = resolution.kind === "aborted";
         const detail = `not done within ${RESOLUTION_MS / 1000} s`;
         this.#take(late ? { ...resolution, kind: "timeout", detail } : resolution);
@@ -300,6 +305,7 @@ export class Resolver {
       const removed = result.removed.map(targetKey);
       this.#event({ kind: "changed", name: this.#name, added, removed, total: result.targets.length, raw });
     }
+    if (this.#stopped) return; // by whoever heard the events
     if (changed || result.altered || first) {
       const { kind, ttl } = resolution;
       this.#options.onTargets(result.targets, { kind, ttl, server: answered, held: result.held.size });
@@ -307,8 +313,7 @@ export class Resolver {
   }
 
   #askIn(ms: number): void {
-    // onTargets or onEvent may have stopped us.
-    if (this.#phase === "stopped") return;
+    if (this.#stopped) return;
     const pause = Math.min(Math.max(Math.round(ms), PAUSE_LEAST_MS), PAUSE_MOST_MS);
     this.#nextQueryAt = this.#now() + pause;
     this.#cancelTimer = this.#setTimer(() => this.#ask(), pause);
@@ -329,7 +334,7 @@ export class Resolver {
   }
 
   #enter(phase: ResolverPhase): void {
-    if (this.#phase === "stopped") return;
+    if (this.#stopped) return;
     if (!NEXT[this.#phase].includes(phase))
       throw new Error(`resolver ${this.#name}: ${this.#phase} → ${phase}`);
     if (phase !== this.#phase) this.#since = this.#now();
@@ -337,7 +342,7 @@ export class Resolver {
   }
 
   #event(event: ResolverEvent): void {
-    if (this.#phase !== "stopped") this.#options.onEvent?.(event);
+    if (!this.#stopped) this.#options.onEvent?.(event);
   }
 }
 
