@@ -5,6 +5,7 @@
 import { chmodSync, readFileSync } from "node:fs";
 import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
 import type { Socket } from "node:net";
+import type { DnsTargetsState } from "./dns/source.ts";
 import { ProxyError } from "./errors.ts";
 import { countDescriptors } from "./listen/descriptors.ts";
 import { claimPath } from "./listen/unix.ts";
@@ -138,7 +139,11 @@ function metricsView(proxy: Proxy) {
     endpoints: clusters.flatMap(({ name, endpoints }) =>
       endpoints.map(({ key, health, active }) => ({ cluster: name, endpoint: key, up: health === "up", active })),
     ),
-    dnsAnswers: [...proxy.clusters.values()].flatMap((cluster) => cluster.answers()),
+    dnsAnswers: clusters.flatMap(({ sources }) =>
+      (sources as readonly DnsTargetsState[]).flatMap(({ name, answers }) =>
+        Object.entries(answers).map(([result, total]) => ({ name, result, total })),
+      ),
+    ),
     certificates: Object.values(proxy.identities).flatMap(({ name, notAfter }) =>
       notAfter === null ? [] : [{ identity: name, notAfter }],
     ),

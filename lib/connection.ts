@@ -19,7 +19,7 @@ import { ConnectionRecord } from "./observe/record.ts";
 import type { Timer } from "./timing/wheel.ts";
 import type { Look, RelayEnd, Stream, Transport } from "./transport/transport.ts";
 import { type SocketAddress, formatAddress } from "./wire/address.ts";
-import { ALERTS, plainAlert } from "./wire/alert.ts";
+import { ALERT, plainAlert } from "./wire/alert.ts";
 import { parseHello } from "./wire/hello.ts";
 import { announceHeader, type ProxyHeader, readProxyHeader } from "./wire/proxy-header.ts";
 
@@ -241,7 +241,7 @@ export class Connection {
     });
     if (route === null) {
       const name = this.record.sni === null ? "a client without SNI" : `SNI ${this.record.sni}`;
-      return this.#refuse("no_route", `no route takes ${name}`, this.#isTls ? ALERTS.unrecognized_name : null);
+      return this.#refuse("no_route", `no route takes ${name}`, this.#isTls ? ALERT.unrecognized_name : null);
     }
     this.#route = route;
     this.record.route = route.name;

@@ -13,7 +13,7 @@ import { type RouteTable, compileRoutes } from "./route/table.ts";
 import { clientSpec, serverSpec } from "./tls/context.ts";
 import type { Identity } from "./tls/identity.ts";
 import type { TlsContext, TlsContextSpec, Transport } from "./transport/transport.ts";
-import { compileCidrs } from "./wire/cidr.ts";
+import { cidrSet } from "./wire/cidr.ts";
 
 /** Everything a worker needs to run one generation; survives structured clone. */
 export interface Plan {
@@ -104,7 +104,7 @@ export function compile(plan: Plan, transport: Transport, previous: Generation |
       if (route.tls !== "terminate") continue;
       served.set(route, contextFor(serverSpec(route, identityOf(plan, route.identity ?? ""), plan.ticketKeys)));
     }
-    const trusted = compileCidrs(config.proxyProtocol.trusted);
+    const trusted = cidrSet(config.proxyProtocol.trusted);
     return {
       generation: plan.generation,
       config,

@@ -60,13 +60,24 @@ const tunnelEnds = (argv: Argv) =>
     .option("transport", { choices: ["auto", "epoll", "net"] as const, default: "auto" as const, describe: "data plane" })
     .option("log-level", { type: "string", default: "info", describe: "trace to fatal, or silent" });
 
-const names = (argv: Argv, prefix: "allow" | "verify", who: string) =>
+const LIST = { type: "string", array: true, requiresArg: true, default: [] as string[] } as const;
+
+const allowed = <T>(argv: Argv<T>) =>
   argv
-    .option(`${prefix}-dns`, { type: "string", array: true, default: [], describe: `${who} by DNS name` })
-    .option(`${prefix}-spiffe`, { type: "string", array: true, default: [], describe: `${who} by SPIFFE id` })
-    .option(`${prefix}-cn`, { type: "string", array: true, default: [], describe: `${who} by common name` })
-    .option(`${prefix}-ou`, { type: "string", array: true, default: [], describe: `${who} by unit (OU)` })
-    .option(`${prefix}-fingerprint`, { type: "string", array: true, default: [], describe: `${who} by sha256:…` });
+    .option("allow-dns", { ...LIST, describe: "let in by DNS name" })
+    .option("allow-spiffe", { ...LIST, describe: "let in by SPIFFE id" })
+    .option("allow-cn", { ...LIST, describe: "let in by common name" })
+    .option("allow-ou", { ...LIST, describe: "let in by unit (OU)" })
+    .option("allow-fingerprint", { ...LIST, describe: "let in by sha256:…" })
+    .option("allow-any", { type: "boolean", default: false, describe: "let in whoever the CA vouches for" });
+
+const verified = <T>(argv: Argv<T>) =>
+  argv
+    .option("verify-dns", { ...LIST, describe: "expect this DNS name" })
+    .option("verify-spiffe", { ...LIST, describe: "expect this SPIFFE id" })
+    .option("verify-cn", { ...LIST, describe: "expect this common name" })
+    .option("verify-ou", { ...LIST, describe: "expect this unit (OU)" })
+    .option("verify-fingerprint", { ...LIST, describe: "expect sha256:…" });
 
 await yargs(process.argv.slice(2))
   .scriptName("millrace")
@@ -90,8 +101,7 @@ await yargs(process.argv.slice(2))
     "server",
     "mTLS in, plain out: one line, no file",
     (argv) =>
-      names(tunnelEnds(argv), "allow", "let in")
-        .option("allow-any", { type: "boolean", default: false, describe: "let in whoever the CA vouches for" })
+      allowed(tunnelEnds(argv))
         .option("disable-client-auth", { type: "boolean", default: false, describe: "ask no client for a certificate" })
         .example(
           "$0 server --listen :8443 --target 127.0.0.1:5432 \\\n  --cert s.crt --key s.key --ca ca.crt --allow-dns app.internal",
@@ -103,7 +113,7 @@ await yargs(process.argv.slice(2))
     "client",
     "plain in, mTLS out: one line, no file",
     (argv) =>
-      names(tunnelEnds(argv), "verify", "expect the other end")
+      verified(tunnelEnds(argv))
         .option("server-name", { type: "string", requiresArg: true, describe: "SNI, and the name to verify" })
         .example(
           "$0 client --listen 127.0.0.1:5432 --target db.internal:8443 \\\n  --cert c.crt --key c.key --ca ca.crt --verify-dns db.internal",

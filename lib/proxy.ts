@@ -15,6 +15,7 @@ import type { Plan } from "./generation.ts";
 import { budgetDescriptors } from "./listen/descriptors.ts";
 import { createSharedSources } from "./listen/sources.ts";
 import { type Bound, bindListener } from "./listen/socket.ts";
+import { claimPath } from "./listen/unix.ts";
 import { createClusterRow, createListenerRow } from "./observe/counters.ts";
 import { type Log, openLog } from "./observe/log.ts";
 import { type Identity, loadIdentity } from "./tls/identity.ts";
@@ -236,7 +237,7 @@ export class Proxy {
     const workers = this.#workers!;
     const generation = this.#generation + 1;
     const clusters = this.#nextClusters(config, identities);
-    const fresh = this.#bindMissing(config);
+    const fresh = await this.#bindMissing(config);
     try {
       const plans = Array.from({ length: workers.count }, (_, worker) =>
         this.#plan(generation, config, identities, clusters, worker),
@@ -396,13 +397,15 @@ export class Proxy {
 
   // ── sockets ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** On epoll control binds, so that all workers share one queue. Throws with what it bound released. */
-  #bindMissing(config: Config): Bound[] {
+  /** On epoll control binds, so that all workers share one queue. Rejects with what it bound released. */
+  async #bindMissing(config: Config): Promise<Bound[]> {
     const fresh: Bound[] = [];
-    if (this.#choice!.transport !== "epoll") return fresh;
+    const standing = new Set(this.#generation === 0 ? [] : this.#config.listeners.map((old) => formatAddress(old.address)));
     try {
       for (const { name, address } of config.listeners) {
-        if (address.kind === "systemd" || this.#bound.has(formatAddress(address))) continue;
+        if (address.kind === "systemd" || standing.has(formatAddress(address))) continue;
+        if (address.kind === "unix") await claimPath(address.path);
+        if (this.#choice!.transport !== "epoll") continue;
         const bound = bindListener(name, address);
         this.#bound.set(formatAddress(address), bound);
         fresh.push(bound);

@@ -255,10 +255,9 @@ function portOf(address: SocketAddress | undefined): number {
 function exchange(port: number, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let back = "";
-    connect({ port, host: "127.0.0.1", allowHalfOpen: true })
-      .on("connect", function () {
-        this.end(text);
-      })
+    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    socket
+      .on("connect", () => socket.end(text))
       .on("data", (chunk) => {
         back += chunk;
       })
