@@ -230,6 +230,35 @@ test("all faults are told at once, in the order of the text, also where entries 
   );
 });
 
+test("a wrong route does not hide what its listener has wrong", () => {
+  const text = EXAMPLE.replace("tls: terminate", "tls: terminator")
+    .replace("mode: off", "mode: accept")
+    .replace("listen: ", "listen: 0.0.0.0:443 #");
+  assert.deepEqual(
+    faultsOf(text.replace("443 #", "443 } #")).map((fault) => fault.split(": ")[0]),
+    ["4:21 admin.listen", "15:21 listeners[0].proxy_protocol", "26:14 listeners[0].routes[1].tls"],
+  );
+});
+
+test("client certificates without an explicit rule are refused, any must be written", () => {
+  const route = (auth: string, allow: string) =>
+    `{ tls: terminate, identity: i, ${auth} cluster: web${allow} }`;
+  const text = (auth: string, allow: string) =>
+    `${SMALL.replace("routes:\n      - cluster: web", `default: ${route(auth, allow)}`)}identities: { i: { cert: c, key: k, ca: a } }\n`;
+  for (const mode of ["required", "optional"]) {
+    for (const allow of ["", ", allow: []"]) {
+      const [fault, ...others] = faultsOf(text(`client_auth: ${mode},`, allow));
+      assert.deepEqual(others, []);
+      assert.match(
+        fault ?? "",
+        new RegExp(`default\\.allow: is missing: with client_auth ${mode} it must list .* \\[any\\]`),
+      );
+    }
+    assert.deepEqual(faultsOf(text(`client_auth: ${mode},`, ", allow: [any]")), []);
+  }
+  assert.deepEqual(faultsOf(text("", "")), []);
+});
+
 test("anchors and aliases work, within bounds", () => {
   const text = SMALL.replace('["10.0.0.7:8080"]', "&e [a.test:1] }\n  other: { endpoints: *e");
   assert.deepEqual(parseConfig(text).clusters["other"]!.source, parseConfig(text).clusters["web"]!.source);
@@ -242,7 +271,9 @@ test("anchors and aliases work, within bounds", () => {
 
 test("hostile nesting and length are refused before they cost anything", () => {
   for (const piece of ["[", "{a: ", "- ", "? ", "a: [", "&a [", "!!seq ["]) {
-    assert.notDeepEqual(faultsOf(piece.repeat(100_000)), [], piece);
+    const faults = faultsOf(piece.repeat(100_000)).join();
+    assert.match(faults, /deeper than 32 levels|no valid YAML/, piece);
+    assert.doesNotMatch(faults, /call stack/, piece);
   }
   assert.match(faultsOf("#".repeat(2 ** 22 + 1)).join(), /at most 4 MiB/);
 });
