@@ -58,6 +58,7 @@ export class NetStream implements Stream {
   }
 
   peek(limit: number, look: Look): void {
+    this.#stopPeeking();
     this.#limit = limit;
     this.#need = 0;
     this.#look = look;
@@ -77,6 +78,7 @@ export class NetStream implements Stream {
 
   secure(context: TlsContext, options: SecureOptions, done: (error: ProxyError | null) => void): void {
     const raw = this.#raw;
+    this.#stopPeeking();
     raw.off("error", this.#failed);
     const held = this.#held;
     this.#held = NOTHING;
@@ -97,6 +99,7 @@ export class NetStream implements Stream {
 
   /** What was peeked and not skipped; the caller must deliver it. The stream forgets it. */
   takeHeld(): Buffer {
+    this.#stopPeeking();
     const held = this.#held;
     this.#held = NOTHING;
     return held;
@@ -156,7 +159,9 @@ export class NetStream implements Stream {
     if (this.#look === look) this.#stopPeeking();
   }
 
+  /** Idempotent. A `look` may itself go on to the next step, which then stops the peeking before it has returned. */
   #stopPeeking(): void {
+    if (this.#look === null) return;
     this.#look = null;
     this.socket.off("data", this.#arrived);
     this.socket.off("end", this.#inputEnded);
@@ -196,7 +201,7 @@ export class NetStream implements Stream {
   #release(): void {
     this.#released = true;
     this.onFailure = null;
-    if (this.#look !== null) this.#stopPeeking();
+    this.#stopPeeking();
     this.#raw.off("close", this.#closed);
     this.socket.on("error", ignore);
     this.#raw.on("error", ignore);
