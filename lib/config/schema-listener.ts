@@ -15,7 +15,7 @@ export const identitySchema = is
   })
   .meta({ description: "Certificate, key, trust bundle and revocation list, reloaded as one." });
 
-/** One way to name a peer; exactly one key, which coherence.ts cannot see once it is transformed, so it is checked here. */
+/** One way to name a peer: the word `any`, or exactly one key. */
 export const peerRuleSchema = z
   .union(
     [

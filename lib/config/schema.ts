@@ -1,5 +1,5 @@
 /**
- * What a user may write, as a whole: `interface.md`'s keys in zod, strict everywhere. `z.input` of it is the type for
+ * What a user may write, as a whole, in zod and strict everywhere. `z.input` of it is the type for
  * programs, its JSON Schema is for editors. Reading it gives values with their defaults, still under the users' names;
  * normalize.ts turns them into a `Config`.
  */
