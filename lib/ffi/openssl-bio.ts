@@ -6,6 +6,8 @@ import { type Bind, C, type Pointer } from "./openssl-binding.ts";
 
 /** BIO_ctrl(3), openssl/bio.h. */
 export const BIO_CTRL_RESET = 1;
+/** BIO_s_bio(3), BIO_set_write_buf_size: refused while the half has a partner. */
+export const BIO_C_SET_WRITE_BUF_SIZE = 136;
 export const BIO_NOCLOSE = 0;
 
 export interface BioFunctions {

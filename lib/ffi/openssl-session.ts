@@ -25,8 +25,6 @@ export interface SessionFunctions {
   SSL_SESSION_is_resumable(session: Pointer): number;
   /** SSL_SESSION_get_protocol_version(3). */
   SSL_SESSION_get_protocol_version(session: Pointer): number;
-  /** SSL_SESSION_get_time(3). Seconds for which the session may be resumed, from its making. */
-  SSL_SESSION_get_timeout(session: Pointer): number;
   /** SSL_CTX_set_session_ticket_cb(3). Copies the bytes; they travel inside the encrypted ticket. 1: done. */
   SSL_SESSION_set1_ticket_appdata(session: Pointer, data: Pointer, length: number): number;
   /** SSL_CTX_set_session_ticket_cb(3). Stores address and length (size_t) of bytes that the session owns. 1: done. */
@@ -34,7 +32,7 @@ export interface SessionFunctions {
 }
 
 export function bindSession(bind: Bind): SessionFunctions {
-  const { int, long, size, pointer } = C;
+  const { int, size, pointer } = C;
   return {
     SSL_get_session: bind("SSL_get_session", pointer, [pointer]),
     SSL_set_session: bind("SSL_set_session", int, [pointer, pointer]),
@@ -43,7 +41,6 @@ export function bindSession(bind: Bind): SessionFunctions {
     SSL_SESSION_get0_peer: bind("SSL_SESSION_get0_peer", pointer, [pointer]),
     SSL_SESSION_is_resumable: bind("SSL_SESSION_is_resumable", int, [pointer]),
     SSL_SESSION_get_protocol_version: bind("SSL_SESSION_get_protocol_version", int, [pointer]),
-    SSL_SESSION_get_timeout: bind("SSL_SESSION_get_timeout", long, [pointer]),
     SSL_SESSION_set1_ticket_appdata: bind("SSL_SESSION_set1_ticket_appdata", int, [pointer, pointer, size]),
     SSL_SESSION_get0_ticket_appdata: bind("SSL_SESSION_get0_ticket_appdata", int, [
       pointer,
