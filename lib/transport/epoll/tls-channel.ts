@@ -1,0 +1,445 @@
+/**
+ * TLS straight on a descriptor: OpenSSL reads from the socket itself and writes into a ring that is sent once per operation.
+ * channel.ts says what is promised; SSL_read(3), SSL_write(3), SSL_shutdown(3), SSL_get_error(3).
+ *
+ *   new ── handshake() ──> standing ── end() ──> output ended ── release() ──> gone
+ *               └──> failed ──────────────────────────────────── release() ──────┘
+ *
+ * Invariant: the SSL object is freed by `release` and used by nobody after it; the error queue is empty before a call that is
+ * judged by SSL_get_error, which is asked right after it.
+ */
+import { isIP } from "node:net";
+import { ProxyError } from "../../errors.ts";
+import { SHUT_WR } from "../../ffi/layout.ts";
+import { shutdown } from "../../ffi/libc.ts";
+import { BIO_NOCLOSE } from "../../ffi/openssl-bio.ts";
+import {
+  SSL_CTRL_SET_TLSEXT_HOSTNAME,
+  SSL_ERROR_SYSCALL,
+  SSL_ERROR_WANT_READ,
+  SSL_ERROR_WANT_WRITE,
+  SSL_ERROR_ZERO_RETURN,
+  TLS1_3_VERSION,
+} from "../../ffi/openssl-ssl.ts";
+import { LINK_BYTES, type Peer, type SecureOptions, type TlsFacts } from "../transport.ts";
+import { FAILED, type TlsChannel, TRUNCATED, WOULD_BLOCK } from "./channel.ts";
+import type { EpollTlsEngine } from "./tls.ts";
+import type { EpollTlsContext } from "./tls-context.ts";
+import {
+  chainFailure,
+  goneFailure,
+  isTruncation,
+  queueFailure,
+  resultFor,
+  truncation,
+} from "./tls-failure.ts";
+import { type Ring, WRITE_BYTES } from "./tls-ring.ts";
+
+/**
+ * ms. How long one full handshake carries: every resumption brings a new ticket, so a session would else live for ever on a chain
+ * that was verified once. A day, as RFC 8446 section 4.6.1 bounds a ticket by a week and operators rotate keys daily.
+ */
+const RESUMED_AT_MOST = 86_400_000;
+
+/** As `read` and `write` return it: nothing has ended. */
+const OPEN = 1;
+
+export class EpollTlsChannel implements TlsChannel {
+  readonly plain = false;
+  readonly context: EpollTlsContext;
+  readonly #engine: EpollTlsEngine;
+  readonly #descriptor: number;
+  readonly #name: string | null;
+  readonly #sessionKey: string;
+  /** 0 once released. */
+  #ssl: number;
+  #ring: Ring;
+  #standing = false;
+  #failure: ProxyError | null = null;
+  /** Who was verified and let in, or is about to be refused. */
+  #peer: Peer | null = null;
+  /** Unix ms until which the peer's chain is valid, and with it the sessions of this connection. */
+  #validUntil = Number.POSITIVE_INFINITY;
+  #facts: TlsFacts | null = null;
+  /** What every further `read` returns, once the input has ended. */
+  #input = OPEN;
+  #drained = false;
+  /** What every further `write` returns, once the output has failed. */
+  #output = OPEN;
+  /** The last byte of what was encrypted has not been reported as taken, because its record is still in the ring. */
+  #owed = false;
+  #closeNotified = false;
+  #ended = false;
+
+  constructor(engine: EpollTlsEngine, descriptor: number, context: EpollTlsContext, options: SecureOptions) {
+    this.#engine = engine;
+    this.#descriptor = descriptor;
+    this.context = context;
+    this.#name = options.serverName;
+    this.#sessionKey = options.sessionKey;
+    const { lib } = engine;
+    const ssl = lib.SSL_new(context.pointer);
+    const input = ssl === 0 ? 0 : lib.BIO_new_socket(descriptor, BIO_NOCLOSE);
+    if (input === 0) {
+      if (ssl !== 0) lib.SSL_free(ssl);
+      throw new ProxyError("INTERNAL", `${context.spec.label}: no memory for a TLS connection`);
+    }
+    this.#ssl = ssl;
+    lib.SSL_set0_rbio(ssl, input);
+    this.#ring = engine.rings.current();
+    lib.BIO_up_ref(this.#ring.bio);
+    lib.SSL_set0_wbio(ssl, this.#ring.bio);
+    if (context.spec.side === "server") lib.SSL_set_accept_state(ssl);
+    else this.#prepareClient();
+  }
+
+  handshake(): number {
+    if (this.#failure !== null) return FAILED;
+    const { lib } = this.#engine;
+    for (;;) {
+      this.#bind();
+      this.#engine.active = this;
+      lib.ERR_clear_error();
+      const result = lib.SSL_do_handshake(this.#ssl);
+      const errno = result === 1 ? 0 : lib.errno();
+      const why = result === 1 ? 0 : lib.SSL_get_error(this.#ssl, result);
+      this.#engine.active = null;
+      if (result === 1) return this.#stand();
+      if (why !== SSL_ERROR_WANT_READ && why !== SSL_ERROR_WANT_WRITE) return this.#fail(why, errno);
+      const flushed = this.#flush();
+      if (flushed < 0 && flushed !== WOULD_BLOCK) return this.#failSocket(-flushed);
+      // A flight longer than the ring: what it held is gone, so there is room for more.
+      if (why === SSL_ERROR_WANT_READ || flushed === WOULD_BLOCK) return WOULD_BLOCK;
+    }
+  }
+
+  facts(): TlsFacts {
+    this.#facts ??= this.#gather();
+    return this.#facts;
+  }
+
+  read(address: number, length: number): number {
+    if (this.#input !== OPEN) return this.#input;
+    const { lib } = this.#engine;
+    if (this.#ring.owner === this) this.#flush();
+    this.#bind();
+    this.#engine.active = this;
+    lib.ERR_clear_error();
+    let count = 0;
+    do {
+      const got = lib.SSL_read(this.#ssl, address + count, length - count);
+      if (got > 0) {
+        count += got;
+        continue;
+      }
+      const errno = lib.errno();
+      const why = lib.SSL_get_error(this.#ssl, got);
+      if (why === SSL_ERROR_WANT_READ) this.#drained = true;
+      else if (why !== SSL_ERROR_WANT_WRITE) this.#endInput(why, errno);
+      break;
+    } while (count < length);
+    this.#engine.active = null;
+    // A KeyUpdate is answered, a broken record is answered with an alert.
+    this.#flush();
+    if (count > 0) {
+      this.#drained &&= this.#input === OPEN;
+      return count;
+    }
+    return this.#input === OPEN ? WOULD_BLOCK : this.#input;
+  }
+
+  write(address: number, length: number): number {
+    if (this.#output !== OPEN) return this.#output;
+    if (this.#ring.owner === this) {
+      const left = this.#flush();
+      if (left < 0) return left;
+    }
+    let taken = 0;
+    if (this.#owed) {
+      // This byte is the first of what is offered again, and its record has gone.
+      this.#owed = false;
+      taken = 1;
+      if (length === 1) return 1;
+    }
+    const { lib } = this.#engine;
+    this.#bind();
+    lib.ERR_clear_error();
+    const count = lib.SSL_write(this.#ssl, address + taken, Math.min(length - taken, WRITE_BYTES));
+    if (count <= 0) return this.#failWrite(lib.SSL_get_error(this.#ssl, count), taken);
+    taken += count;
+    const left = this.#flush();
+    if (left === 0) return taken;
+    if (left !== WOULD_BLOCK) return left;
+    // The ring holds what the socket did not take. One byte is kept back, so that the caller waits for the socket and offers
+    // that byte again: what it must remember is one byte and not what is encrypted already.
+    this.#owed = true;
+    return taken === 1 ? WOULD_BLOCK : taken - 1;
+  }
+
+  end(): number {
+    if (this.#ended || !this.#standing) return 0;
+    const { lib } = this.#engine;
+    if (this.#ring.owner === this) {
+      const left = this.#flush();
+      if (left < 0) return left;
+    }
+    if (!this.#closeNotified && this.#output === OPEN && this.#input !== FAILED) {
+      this.#bind();
+      lib.ERR_clear_error();
+      lib.SSL_shutdown(this.#ssl);
+      this.#closeNotified = true;
+      const left = this.#flush();
+      if (left < 0) return left;
+    }
+    this.#ended = true;
+    return shutdown(this.#descriptor, SHUT_WR);
+  }
+
+  pending(): boolean {
+    return this.#input === OPEN && !this.#drained;
+  }
+
+  failure(): ProxyError | null {
+    return this.#failure;
+  }
+
+  release(): void {
+    if (this.#ssl === 0) return;
+    const ssl = this.#ssl;
+    this.#ssl = 0;
+    this.#input = this.#output = FAILED;
+    this.#ended = true;
+    if (this.#ring.owner === this) this.#abandon();
+    this.#engine.lib.SSL_free(ssl);
+  }
+
+  /** X509_verify_cert(3) in our words. Called by OpenSSL through the engine. 1: verified and let in. */
+  verify(store: number): number {
+    const { lib, peers } = this.#engine;
+    const { context } = this;
+    const now = this.#engine.now();
+    const sent = lib.X509_STORE_CTX_get0_untrusted(store);
+    const key = peers.chainKey(sent);
+    let chain = key === null ? null : context.chains.get(key, now);
+    if (chain === null) {
+      const peer = peers.peer(lib.X509_STORE_CTX_get0_cert(store));
+      this.#peer = peer;
+      if (lib.X509_verify_cert(store) !== 1) {
+        const result = lib.X509_STORE_CTX_get_error(store);
+        return this.refuse(store, chainFailure(lib, context.spec.label, peer, result));
+      }
+      const validUntil = now + peers.lifetime(lib.X509_STORE_CTX_get0_chain(store));
+      chain = { peer, validUntil: Math.min(validUntil, context.listValidUntil), seen: now };
+      if (key !== null) context.chains.add(key, chain);
+    }
+    this.#peer = chain.peer;
+    const denial = context.spec.authorise(chain.peer, this.#name);
+    if (denial !== null) return this.refuse(store, denial);
+    this.#validUntil = chain.validUntil;
+    if (context.spec.side === "server") this.#sealDeadline();
+    return 1;
+  }
+
+  /** Makes OpenSSL send the alert of `error`. */
+  refuse(store: number, error: ProxyError): number {
+    this.#failure = error;
+    this.#engine.lib.X509_STORE_CTX_set_error(store, resultFor(error.alert));
+    return 0;
+  }
+
+  /**
+   * Whether a session that a client offers may be resumed. Called by OpenSSL through the engine, once for every ticket. Refused
+   * ones lead to a full handshake, and there to the alert.
+   */
+  resumable(session: number): boolean {
+    const { lib, peers } = this.#engine;
+    const { spec } = this.context;
+    if (spec.clientAuth === "none") return true;
+    const certificate = lib.SSL_SESSION_get0_peer(session);
+    if (certificate === 0) return spec.clientAuth === "optional";
+    const validUntil = this.#readDeadline(session);
+    if (!(this.#engine.now() < validUntil)) return false;
+    const peer = peers.peer(certificate);
+    if (spec.authorise(peer, null) !== null) return false;
+    this.#peer = peer;
+    this.#validUntil = validUntil;
+    return true;
+  }
+
+  /** Keeps a session that the server gave. Called by OpenSSL through the engine. True: the reference was taken over. */
+  keepSession(session: number): boolean {
+    const { lib } = this.#engine;
+    if (this.#peer === null || this.context.released || lib.SSL_SESSION_is_resumable(session) !== 1)
+      return false;
+    this.context.sessions.put(this.#sessionKey, {
+      pointer: session,
+      peer: this.#peer,
+      validUntil: this.#validUntil,
+    });
+    return true;
+  }
+
+  #prepareClient(): void {
+    const { lib, scratch } = this.#engine;
+    lib.SSL_set_connect_state(this.#ssl);
+    const name = this.#name;
+    // RFC 6066 section 3 has no IP literals and no trailing dot.
+    if (name !== null && isIP(name) === 0) {
+      scratch.bytes.fill(0, scratch.bytes.write(name.replace(/\.$/, ""), 0, 255, "latin1"), 256);
+      lib.SSL_ctrl(this.#ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, 0, scratch.address);
+    }
+    const { sessions, spec } = this.context;
+    const session = sessions.take(this.#sessionKey);
+    if (session === null) return;
+    const stands = this.#engine.now() < session.validUntil && spec.authorise(session.peer, name) === null;
+    if (stands && lib.SSL_set_session(this.#ssl, session.pointer) === 1) {
+      this.#peer = session.peer;
+      this.#validUntil = session.validUntil;
+      sessions.done(this.#sessionKey, session);
+    } else {
+      lib.SSL_SESSION_free(session.pointer);
+    }
+  }
+
+  /** Has the ring that this SSL object writes to be one that it may write to. */
+  #bind(): void {
+    if (this.#ring.owner === this) return;
+    const ring = this.#engine.rings.current();
+    if (ring === this.#ring) return;
+    this.#engine.lib.BIO_up_ref(ring.bio);
+    this.#engine.lib.SSL_set0_wbio(this.#ssl, ring.bio);
+    this.#ring = ring;
+  }
+
+  /** Hands the ring to the socket. 0: it is empty; WOULD_BLOCK: this channel owns what is left; -errno: the output has failed. */
+  #flush(): number {
+    const ring = this.#ring;
+    const owned = ring.owner === this;
+    const left = ring.flush(this.#descriptor);
+    if (left === 0) {
+      if (owned) this.#engine.rings.put(ring);
+    } else if (left === WOULD_BLOCK) {
+      ring.owner = this;
+    } else {
+      this.#abandon();
+      this.#output = left;
+    }
+    return left;
+  }
+
+  /** Forgets what the socket did not take. */
+  #abandon(): void {
+    const owned = this.#ring.owner === this;
+    this.#ring.empty();
+    if (owned) this.#engine.rings.put(this.#ring);
+  }
+
+  /** The handshake stands for OpenSSL. 1: for us too. */
+  #stand(): number {
+    const { lib, peers } = this.#engine;
+    const { spec } = this.context;
+    const flushed = this.#flush();
+    if (flushed < 0 && flushed !== WOULD_BLOCK) return this.#failSocket(-flushed);
+    if (spec.side === "client" || spec.clientAuth !== "none") {
+      const certificate = lib.SSL_get0_peer_certificate(this.#ssl);
+      if (certificate === 0) this.#peer = null;
+      // The verdict was on this.#peer: it must be the one that OpenSSL has shaken hands with, or nobody gets in.
+      const judged =
+        certificate === 0
+          ? spec.side === "server" && spec.clientAuth === "optional"
+          : this.#peer !== null && peers.fingerprint(certificate) === this.#peer.fingerprint;
+      if (!judged) {
+        this.#failure = new ProxyError("DENIED", `${spec.label}: the peer was not judged`);
+        return FAILED;
+      }
+    }
+    this.#standing = true;
+    this.facts();
+    return 1;
+  }
+
+  #fail(why: number, errno: number): number {
+    const { lib } = this.#engine;
+    const { label } = this.context.spec;
+    const gone =
+      why === SSL_ERROR_SYSCALL || why === SSL_ERROR_ZERO_RETURN || isTruncation(lib.ERR_peek_error());
+    // A denial from inside the handshake has been noted already; the queue only repeats it.
+    this.#failure ??= gone
+      ? goneFailure(label, why === SSL_ERROR_SYSCALL ? errno : 0)
+      : queueFailure(lib, label, "TLS handshake", lib.SSL_version(this.#ssl));
+    lib.ERR_clear_error();
+    this.#flush();
+    return FAILED;
+  }
+
+  #failSocket(errno: number): number {
+    this.#failure ??= goneFailure(this.context.spec.label, errno);
+    return FAILED;
+  }
+
+  #endInput(why: number, errno: number): void {
+    const { lib } = this.#engine;
+    const { label } = this.context.spec;
+    if (why === SSL_ERROR_ZERO_RETURN) this.#input = 0;
+    else if (why === SSL_ERROR_SYSCALL && errno !== 0) this.#input = -errno;
+    else if (why === SSL_ERROR_SYSCALL || isTruncation(lib.ERR_peek_error())) {
+      this.#input = TRUNCATED;
+      this.#failure = truncation(label);
+    } else {
+      this.#input = FAILED;
+      this.#failure = queueFailure(lib, label, "TLS", lib.SSL_version(this.#ssl));
+    }
+    lib.ERR_clear_error();
+  }
+
+  /** A write that encrypted nothing. `taken`: what of an earlier one is to be reported. */
+  #failWrite(why: number, taken: number): number {
+    const { lib } = this.#engine;
+    this.#failure = queueFailure(
+      lib,
+      this.context.spec.label,
+      `TLS write (${why})`,
+      lib.SSL_version(this.#ssl),
+    );
+    this.#output = FAILED;
+    this.#flush();
+    return taken > 0 ? taken : FAILED;
+  }
+
+  #gather(): TlsFacts {
+    const { lib, scratch } = this.#engine;
+    const ssl = this.#ssl;
+    return {
+      version: lib.SSL_version(ssl) === TLS1_3_VERSION ? "TLSv1.3" : "TLSv1.2",
+      cipher: this.#engine.cipherName(lib.SSL_get_current_cipher(ssl)),
+      alpn: this.#protocol(),
+      resumed: lib.SSL_session_reused(ssl) === 1,
+      peer: this.#peer,
+      link:
+        this.#standing && this.#engine.exportLink(ssl) ? scratch.bytes.toString("hex", 0, LINK_BYTES) : null,
+    };
+  }
+
+  #protocol(): string | null {
+    if (this.context.protocols.size === 0) return null;
+    const { lib, scratch } = this.#engine;
+    lib.SSL_get0_alpn_selected(this.#ssl, scratch.address, scratch.address + 8);
+    const length = scratch.bytes.readUInt32LE(8);
+    if (length === 0) return null;
+    return lib.copy(Number(scratch.bytes.readBigUInt64LE(0)), length).toString("latin1");
+  }
+
+  /** The deadline travels inside the ticket, so that a chain of resumptions cannot outlive what was verified at its start. */
+  #sealDeadline(): void {
+    const { lib, scratch } = this.#engine;
+    scratch.bytes.writeDoubleLE(Math.min(this.#validUntil, this.#engine.now() + RESUMED_AT_MOST), 0);
+    lib.SSL_SESSION_set1_ticket_appdata(lib.SSL_get_session(this.#ssl), scratch.address, 8);
+  }
+
+  #readDeadline(session: number): number {
+    const { lib, scratch } = this.#engine;
+    if (lib.SSL_SESSION_get0_ticket_appdata(session, scratch.address, scratch.address + 8) !== 1) return 0;
+    if (scratch.bytes.readBigUInt64LE(8) !== 8n) return 0;
+    return lib.copy(Number(scratch.bytes.readBigUInt64LE(0)), 8).readDoubleLE(0);
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * TLS for one worker: Node's own OpenSSL with what all its connections share. C calls back into this thread while a handshake or
+ * a read runs; which connection it is about is known without a look-up, because only one call runs at a time.
+ * Invariant: the four C callbacks never throw, and outlive every context that knows their address.
+ */
+import { ProxyError } from "../../errors.ts";
+import { copy } from "../../ffi/memory.ts";
+import { type Callback, type Openssl, openssl, type Pinned } from "../../ffi/openssl.ts";
+import { SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_OK } from "../../ffi/openssl-context.ts";
+import {
+  SSL_TICKET_RETURN_IGNORE_RENEW,
+  SSL_TICKET_RETURN_USE,
+  SSL_TICKET_SUCCESS,
+  SSL_TICKET_SUCCESS_RENEW,
+} from "../../ffi/openssl-session.ts";
+import {
+  LINK_BYTES,
+  LINK_LABEL,
+  type SecureOptions,
+  type TlsContext,
+  type TlsContextSpec,
+} from "../transport.ts";
+import type { TlsEngine } from "./channel.ts";
+import { EpollTlsChannel } from "./tls-channel.ts";
+import { EpollTlsContext } from "./tls-context.ts";
+import { Peers } from "./tls-peers.ts";
+import { Rings } from "./tls-ring.ts";
+
+/** Bytes: the longest protocol list of a hello (RFC 7301 section 3.1), and more than any other single call needs. */
+const SCRATCH_BYTES = 65_535;
+
+/** OpenSSL for this thread. `now`: wall clock in ms. Throws ProxyError TRANSPORT where it cannot be reached (`probeOpenssl`). */
+export function createTlsEngine(now: () => number = Date.now): EpollTlsEngine {
+  return new EpollTlsEngine(openssl(), now);
+}
+
+export class EpollTlsEngine implements TlsEngine {
+  readonly lib: Openssl;
+  readonly now: () => number;
+  readonly rings: Rings;
+  readonly peers: Peers;
+  /** For arguments and results of single calls; nothing in it outlives one. */
+  readonly scratch: Pinned;
+  /** Whose call into OpenSSL is running. */
+  active: EpollTlsChannel | null = null;
+  readonly #label: Pinned;
+  readonly #callbacks: Readonly<Record<"verify" | "ticket" | "session" | "alpn", Callback>>;
+  readonly #contexts = new Set<EpollTlsContext>();
+  readonly #cipherNames = new Map<number, string>();
+
+  constructor(lib: Openssl, now: () => number) {
+    this.lib = lib;
+    this.now = now;
+    this.rings = new Rings(lib);
+    this.peers = new Peers(lib);
+    this.scratch = lib.pin(SCRATCH_BYTES);
+    this.#label = lib.pin(LINK_LABEL.length);
+    this.#label.bytes.write(LINK_LABEL, "latin1");
+    this.#callbacks = {
+      verify: lib.register("int millrace_verify(uintptr_t store, uintptr_t argument)", this.#verify),
+      ticket: lib.register(
+        "int millrace_ticket(uintptr_t ssl, uintptr_t session, uintptr_t name, size_t length, int status, uintptr_t argument)",
+        this.#ticket,
+      ),
+      session: lib.register("int millrace_session(uintptr_t ssl, uintptr_t session)", this.#session),
+      alpn: lib.register(
+        "int millrace_alpn(uintptr_t ssl, uintptr_t out, uintptr_t outlen, uintptr_t in, unsigned int inlen, uintptr_t argument)",
+        this.#alpn,
+      ),
+    };
+  }
+
+  context(spec: TlsContextSpec): EpollTlsContext {
+    const { verify, ticket, session, alpn } = this.#callbacks;
+    const callbacks = {
+      verify: verify.address,
+      ticket: ticket.address,
+      session: session.address,
+      alpn: alpn.address,
+    };
+    const context = new EpollTlsContext(this.lib, callbacks, this.peers, spec, this.now());
+    for (const known of this.#contexts) if (known.released) this.#contexts.delete(known);
+    this.#contexts.add(context);
+    return context;
+  }
+
+  channel(descriptor: number, context: TlsContext, options: SecureOptions): EpollTlsChannel {
+    return new EpollTlsChannel(this, descriptor, context as EpollTlsContext, options);
+  }
+
+  release(): void {
+    for (const context of this.#contexts) context.release();
+    this.#contexts.clear();
+    this.rings.release();
+    this.peers.release();
+    for (const callback of Object.values(this.#callbacks)) callback.unregister();
+  }
+
+  /** SSL_CIPHER_get_name(3), once per cipher; "" for none. */
+  cipherName(cipher: number): string {
+    if (cipher === 0) return "";
+    let name = this.#cipherNames.get(cipher);
+    if (name === undefined) {
+      name = this.lib.SSL_CIPHER_get_name(cipher);
+      this.#cipherNames.set(cipher, name);
+    }
+    return name;
+  }
+
+  /** Writes LINK_BYTES of keying material to the beginning of the scratch memory. False: OpenSSL refuses. */
+  exportLink(ssl: number): boolean {
+    const { lib, scratch } = this;
+    const label = this.#label.address;
+    // Without a context: an empty one is another value in TLS 1.2 (RFC 5705 section 4).
+    return (
+      lib.SSL_export_keying_material(ssl, scratch.address, LINK_BYTES, label, LINK_LABEL.length, 0, 0, 0) ===
+      1
+    );
+  }
+
+  readonly #verify = (store: number): number => {
+    const channel = this.active;
+    if (channel === null) return 0;
+    try {
+      return channel.verify(store);
+    } catch (cause) {
+      return channel.refuse(store, fault(channel, cause));
+    }
+  };
+
+  readonly #ticket = (
+    _ssl: number,
+    session: number,
+    _name: number,
+    _length: number,
+    status: number,
+  ): number => {
+    const opened = status === SSL_TICKET_SUCCESS || status === SSL_TICKET_SUCCESS_RENEW;
+    try {
+      // What is neither used nor renewed would leave a client without a ticket for ever.
+      return opened && this.active?.resumable(session) === true
+        ? SSL_TICKET_RETURN_USE
+        : SSL_TICKET_RETURN_IGNORE_RENEW;
+    } catch {
+      return SSL_TICKET_RETURN_IGNORE_RENEW;
+    }
+  };
+
+  readonly #session = (_ssl: number, session: number): number => {
+    try {
+      return this.active?.keepSession(session) === true ? 1 : 0;
+    } catch {
+      return 0;
+    }
+  };
+
+  /** The first of our protocols that the client offers; none in common is fatal, RFC 7301 section 3.2. */
+  readonly #alpn = (
+    _ssl: number,
+    out: number,
+    outLength: number,
+    offered: number,
+    length: number,
+  ): number => {
+    const protocols = this.active?.context.protocols;
+    if (protocols === undefined || length > SCRATCH_BYTES) return SSL_TLSEXT_ERR_ALERT_FATAL;
+    const { bytes, address } = this.scratch;
+    copy(address, offered, length);
+    const names = new Set<string>();
+    for (let at = 0; at < length; at += 1 + bytes[at]!) {
+      names.add(bytes.toString("latin1", at + 1, at + 1 + bytes[at]!));
+    }
+    for (const [name, slot] of protocols) {
+      if (!names.has(name)) continue;
+      copy(out, slot, 8);
+      copy(outLength, slot + 8, 1);
+      return SSL_TLSEXT_ERR_OK;
+    }
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  };
+}
+
+function fault(channel: EpollTlsChannel, cause: unknown): ProxyError {
+  return new ProxyError("INTERNAL", `${channel.context.spec.label}: a fault while judging a peer`, { cause });
+}
