@@ -117,8 +117,7 @@ export class Standing {
   }
 
   setMember(member: boolean): void {
-    if (member) this.#leftAt = null;
-    else this.#leftAt ??= this.#options.clock.now();
+    this.#leftAt = member ? null : this.#options.clock.now();
     this.#fold();
   }
 

@@ -160,6 +160,17 @@ describe("round_robin", () => {
     assert.equal(actual.has(endpoints[9]!.key), false);
   });
 
+  it("keeps shares right while an endpoint's own weight changes between picks", () => {
+    const endpoints = equals(4);
+    const set = setOf(endpoints);
+    const balancer = createBalancer("round_robin", set, seeded(9));
+    const actual = shares(4000, (turn) => {
+      write(set, endpoints[2]!, SHARE, 490 + (turn % 20));
+      return balancer.pick(null, null);
+    });
+    assert.ok(Math.abs(actual.get(endpoints[2]!.key)! - 0.5 / 3.5) < 0.005);
+  });
+
   it("begins at different places in different workers", () => {
     const endpoints = equals(20);
     const firsts = new Set<Endpoint | null>();
@@ -179,6 +190,16 @@ describe("slow start", () => {
       write(set, endpoints[1]!, SHARE, 100);
       const actual = shares(20_000, () => balancer.pick(null, null));
       assert.ok(Math.abs(actual.get(endpoints[1]!.key)! - 0.1 / 2.1) < 0.01, policy);
+    }
+  });
+
+  it("does not shut out an endpoint whose SHARE is still 0", () => {
+    for (const policy of POLICIES) {
+      const endpoints = equals(1);
+      const set = setOf(endpoints);
+      const balancer = createBalancer(policy, set, seeded(10));
+      write(set, endpoints[0]!, SHARE, 0);
+      assert.equal(balancer.pick("10.1.1.1", null), endpoints[0]);
     }
   });
 
@@ -226,6 +247,16 @@ describe("least_connections", () => {
       assert.equal(endpoint, endpoints[3]);
       enter(endpoint);
     }
+  });
+
+  it("does not let one that stood aside for long make up for all it missed", () => {
+    const endpoints = equals(2);
+    const balancer = createBalancer("least_connections", setOf(endpoints), seeded(13));
+    endpoints[0]!.cell[ACTIVE] = 5;
+    for (let turn = 0; turn < 1000; turn++) assert.equal(balancer.pick(null, null), endpoints[1]);
+    endpoints[0]!.cell[ACTIVE] = 0;
+    const actual = shares(10, () => balancer.pick(null, null));
+    assert.ok(actual.get(endpoints[1]!.key)! >= 0.4);
   });
 
   it("holds connections in proportion to weights, by scan and by two draws", () => {
@@ -302,6 +333,21 @@ describe("source_hash", () => {
     assert.ok(Math.max(...counts) <= Math.ceil((1.25 * 1032) / 4), counts.join(" "));
     for (const endpoint of endpoints) endpoint.cell[ACTIVE] = 0;
     assert.equal(balancer.pick("10.9.9.9", null), first);
+  });
+
+  it("measures overload by the load of all, not by a number", () => {
+    const endpoints = equals(20);
+    const balancer = createBalancer("source_hash", setOf(endpoints), seeded(16));
+    const first = balancer.pick("10.9.9.9", null)!;
+    for (const endpoint of endpoints) endpoint.cell[ACTIVE] = 100;
+    // With more members than one pick surveys, a second one has seen them all.
+    balancer.pick("10.9.9.9", null);
+    for (let turn = 0; turn < 25; turn++) {
+      assert.equal(balancer.pick("10.9.9.9", null), first);
+      enter(first);
+    }
+    for (let turn = 0; turn < 5; turn++) enter(balancer.pick("10.9.9.9", null)!);
+    assert.ok(first.cell[ACTIVE]! <= 127, `${first.cell[ACTIVE]}`);
   });
 
   it("finds the few usable ones among many that are down", () => {

@@ -262,6 +262,25 @@ it("ejects on a worker's report and remembers it over a flapping answer", async 
   );
 });
 
+it("has nothing to say about an ejected endpoint that was forgotten meanwhile", async () => {
+  const clock = new HandClock();
+  const eject = { failures: 3, for: 3_600_000, maxPercent: 100 };
+  const { cluster, sources, events } = clusterOf({ source: SRV, eject }, { clock });
+  cluster.start();
+  const [source] = sources as [ScriptedSource];
+  source.answer([target("10.0.0.1")]);
+  cluster.report("10.0.0.1:80", 3);
+  source.answer([]);
+  await clock.pass(601_000);
+  source.answer([target("10.0.0.2")]);
+  await clock.pass(3_600_000);
+  assert.equal(clock.pending, 0);
+  assert.equal(
+    events.some(({ event }) => event === "returned"),
+    false,
+  );
+});
+
 it("passes on what a source has to tell, and hears nothing after stop", () => {
   const { cluster, sources, sets, events } = clusterOf({ source: SRV });
   cluster.start();

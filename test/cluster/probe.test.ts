@@ -14,7 +14,7 @@ import type { HealthConfig } from "../../lib/config/config.ts";
 import { authoriser } from "../../lib/tls/authorise.ts";
 import { peerFromDer } from "../../lib/tls/peer.ts";
 import type { TlsContextSpec } from "../../lib/transport/transport.ts";
-import { authority, leaf, strange } from "../gear/certificates.ts";
+import { authority, crl, leaf, strange } from "../gear/certificates.ts";
 
 /** Long beside a loopback connection, short beside a test. */
 const TIMEOUT = 400;
@@ -210,6 +210,12 @@ it("handshakes, authorises and talks over TLS", async (t) => {
 it("fails a peer that the trust bundle does not vouch for", async (t) => {
   const secure = await tlsEndpoint(t, { ...(await strange()) });
   assert.match((await tlsProbe(secure, "web.example.test"))!, /^TLS handshake: /);
+});
+
+it("fails a revoked peer", async (t) => {
+  const secure = await tlsEndpoint(t, { ...(await leaf("revoked")) });
+  assert.equal(await tlsProbe(secure, "localhost"), null);
+  assert.match((await tlsProbe(secure, "localhost", { crl: await crl() }))!, /^TLS handshake: .*revoked/);
 });
 
 it("fails a peer that connections would not let in", async (t) => {
