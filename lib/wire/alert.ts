@@ -91,8 +91,9 @@ export interface SealOptions {
 }
 
 /**
- * An alert as an encrypted TLS 1.3 record (24 bytes), to be written behind what the TLS library has sent. `null` for a cipher
- * that is not known, so that a caller falls back to closing without an alert.
+ * An alert as an encrypted TLS 1.3 record (24 bytes). It must reach the socket behind everything the TLS library has written
+ * under the secret: `node:tls` reports a finished handshake before that handshake's last flight is on its way, so wait a turn
+ * of the loop. `null` for a cipher that is not known, so that a caller falls back to closing without an alert.
  */
 export function sealAlert13(options: SealOptions): Uint8Array | null {
   const suite = SUITES[options.cipher];

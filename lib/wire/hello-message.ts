@@ -70,7 +70,8 @@ export function parseMessage(bytes: Uint8Array, at: number, end: number, length:
   if (at + 2 > end) return malformed("session id");
   const ciphers = u16(bytes, at);
   at += 2 + ciphers;
-  if (ciphers === 0 || ciphers % 2 !== 0 || at + 1 > end) return malformed("cipher list");
+  if (ciphers === 0) return badHello(ALERT.illegal_parameter, "ClientHello without a cipher");
+  if (ciphers % 2 !== 0 || at + 1 > end) return malformed("cipher list");
   const methods = bytes[at]!;
   at += 1 + methods;
   if (methods === 0 || at > end) return malformed("compression methods");

@@ -184,7 +184,8 @@ test("lengths that lie are refused", () => {
   for (const value of [0, 31, 33, 255])
     assertBad(mutate(session, value), ALERT.decode_error, `session ${value}`);
   const ciphers = session + 33;
-  for (const value of [0, 1, 5, 7, 255])
+  assertBad(mutate(ciphers + 1, 0), ALERT.illegal_parameter, "no ciphers");
+  for (const value of [1, 5, 7, 255])
     assertBad(mutate(ciphers + 1, value), ALERT.decode_error, `ciphers ${value}`);
   const compression = ciphers + 8;
   for (const value of [0, 2, 255])
