@@ -60,7 +60,7 @@ const VERDICTS: Readonly<Record<string, Verdict>> = {
   UNABLE_TO_GET_CRL: verdict(
     "HANDSHAKE",
     ALERT.unknown_ca,
-    "cannot be checked: no revocation list from its issuer is configured",
+    "cannot be checked: its issuer is not in the trust bundle or has no revocation list",
   ),
   CRL_HAS_EXPIRED: verdict(
     "HANDSHAKE",

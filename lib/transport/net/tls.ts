@@ -154,6 +154,9 @@ class Handshake {
   readonly #done: Secured;
   readonly #server: boolean;
   #secret: Buffer | null = null;
+  /** Set where TLS on this socket is over. */
+  #failure: ProxyError | null = null;
+  /** The verdict stands; it is told in the next turn. */
   #over = false;
   #accepted = false;
 
@@ -176,7 +179,7 @@ class Handshake {
     // alert with it. Until the verdict, destroying means failing.
     wrapped.destroy = (error?: Error) => {
       if (this.#raw.destroyed || wrapped.writableEnded) this.#letGo().destroy(error);
-      else this.#fail(handshakeError(this.#context.spec.label, error), null, true);
+      else this.#broken(error);
       return wrapped;
     };
   }
@@ -190,11 +193,6 @@ class Handshake {
     wrapped.off("end", this.#gone);
     wrapped.off("keylog", this.#learn);
     return wrapped;
-  }
-
-  #forgetSecret(): void {
-    this.#secret?.fill(0);
-    this.#secret = null;
   }
 
   /** NSS key log format: label, client random, secret, in hex. */
@@ -215,24 +213,77 @@ class Handshake {
   };
 
   readonly #gone = (): void => {
-    this.#fail(handshakeError(this.#context.spec.label, undefined), null, true);
+    this.#broken(undefined);
   };
+
+  /** OpenSSL has failed, and has written its own alert where it could, or the peer is gone. */
+  #broken(error: Error | undefined): void {
+    if (this.#failure === null) this.#failure = this.#error(error);
+    if (this.#over) return;
+    this.#over = true;
+    setImmediate(() => this.#tell(this.#failure, null));
+  }
 
   readonly #stands = (): void => {
     if (this.#over) return;
+    this.#over = true;
     const peer = this.#peer();
     const facts = this.#facts(peer);
     const refusal = this.#judge(peer);
-    if (refusal !== null) {
-      this.#fail(refusal, facts, false);
+    const written = bytesWritten(this.#raw);
+    // In a turn of its own: OpenSSL is still inside its own call and can neither close nor be taken down, and its session tickets
+    // are yet to be written.
+    setImmediate(() => {
+      if (this.#failure !== null || this.#raw.destroyed) {
+        this.#tell(this.#failure ?? this.#error(undefined), facts);
+      } else if (refusal !== null) {
+        this.#refuse(refusal, facts, bytesWritten(this.#raw) > written);
+      } else {
+        this.#accepted = true;
+        this.#tell(null, facts);
+      }
+    });
+  };
+
+  /** What a failure inside the handshake means, with OpenSSL's reason and the number of the alert that was received. */
+  #error(error: (Error & { code?: string; reason?: string }) | undefined): ProxyError {
+    const { label } = this.#context.spec;
+    const code = error?.code ?? "";
+    if (error === undefined || !code.startsWith("ERR_SSL_")) {
+      const how = error === undefined || code === "ECONNRESET" ? "" : ` (${code})`;
+      return new ProxyError("RESET", `${label}: the peer went away in the handshake${how}`, { cause: error });
+    }
+    if (code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE") {
+      // certificate_required is new in TLS 1.3 (RFC 8446 section 6.2).
+      const old = this.#wrapped.getProtocol() !== "TLSv1.3";
+      return missingCertificate(label, old ? ALERT.handshake_failure : ALERT.certificate_required);
+    }
+    const number = /SSL alert number (\d+)/.exec(error.message)?.[1];
+    const alert = number === undefined ? undefined : Number(number);
+    const told = alert === undefined ? "" : `; the peer sent alert ${alert}, ${alertName(alert)}`;
+    return new ProxyError("HANDSHAKE", `${label}: TLS handshake failed: ${error.reason ?? code}${told}`, {
+      cause: error,
+      alert,
+    });
+  }
+
+  #refuse(error: ProxyError, facts: TlsFacts, tickets: boolean): void {
+    const alert = this.#sealedAlert(error, facts, tickets);
+    if (alert === null) {
+      this.#tell(error, facts);
       return;
     }
-    this.#over = true;
-    this.#accepted = true;
-    this.#forgetSecret();
+    this.#failure = error;
+    this.#tell(error, facts, alert);
+  }
+
+  #tell(error: ProxyError | null, facts: TlsFacts | null, alert: Uint8Array | null = null): void {
+    this.#secret?.fill(0);
+    this.#secret = null;
     this.#letGo()._releaseControl();
-    this.#done(null, facts);
-  };
+    if (this.#failure !== null && !this.#raw.destroyed) this.#unwrap(alert);
+    this.#done(error, facts);
+  }
 
   #peer(): Peer | null {
     const certificate = this.#wrapped.getPeerX509Certificate();
@@ -277,41 +328,22 @@ class Handshake {
     }
   }
 
-  /** `broken`: OpenSSL has failed by itself, has written its own alert, and cannot be used any more. */
-  #fail(error: ProxyError, facts: TlsFacts | null, broken: boolean): void {
-    if (this.#over) return;
-    this.#over = true;
-    // In a turn of its own: what OpenSSL has written (its alert, or the tickets that precede ours) leaves first, and OpenSSL may
-    // not be taken down inside one of its own callbacks.
-    setImmediate(() => {
-      const alert = broken ? null : this.#sealedAlert(error, facts);
-      this.#forgetSecret();
-      this.#letGo()._releaseControl();
-      if (!this.#raw.destroyed && (broken || alert !== null)) {
-        this.#unwrap();
-        if (alert !== null) this.#raw.write(alert);
-      }
-      this.#done(error, facts);
-    });
-  }
-
-  #sealedAlert(error: ProxyError, facts: TlsFacts | null): Uint8Array | null {
+  #sealedAlert(error: ProxyError, facts: TlsFacts, tickets: boolean): Uint8Array | null {
     const secret = this.#secret;
-    if (secret === null || facts?.version !== "TLSv1.3" || error.alert === undefined) return null;
-    return sealAlert13({ secret, cipher: facts.cipher, sequence: this.#sent(facts), alert: error.alert });
-  }
-
-  /** Records sent under the application secret so far: nothing by a client, and by OpenSSL as server its session tickets. */
-  #sent(facts: TlsFacts): number {
-    if (!this.#server) return 0;
-    return facts.resumed ? 1 : 2;
+    if (secret === null || facts.version !== "TLSv1.3" || error.alert === undefined) return null;
+    // Records sent under this secret so far are session tickets only. OpenSSL sends two after a full handshake, one after a
+    // resumed one, and none in cases that differ between versions and ticket callbacks: SSL_CTX_set_num_tickets(3).
+    let sequence = 0;
+    if (this.#server && tickets) sequence = facts.resumed ? 1 : 2;
+    return sealAlert13({ secret, cipher: facts.cipher, sequence, alert: error.alert });
   }
 
   /** Hands the descriptor back to the raw socket and lets the wrapping one end with it. */
-  #unwrap(): void {
+  #unwrap(alert: Uint8Array | null): void {
     const raw = this.#raw;
     const wrapped = this.#wrapped;
     wrapped._destroySSL();
+    if (alert !== null) raw.write(alert);
     wrapped._final = (callback) => {
       raw.end(() => callback());
     };
@@ -325,23 +357,7 @@ class Handshake {
   }
 }
 
-/** What a failure inside the handshake means. OpenSSL's reason is kept, with the number of an alert that was sent or received. */
-function handshakeError(
-  label: string,
-  error: (Error & { code?: string; reason?: string }) | undefined,
-): ProxyError {
-  const code = error?.code ?? "";
-  if (error === undefined || !code.startsWith("ERR_SSL_")) {
-    const how = error === undefined || code === "ECONNRESET" ? "" : ` (${code})`;
-    return new ProxyError("RESET", `${label}: the peer went away in the handshake${how}`, { cause: error });
-  }
-  const missing = code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE";
-  if (missing) return missingCertificate(label, ALERT.certificate_required);
-  const number = /SSL alert number (\d+)/.exec(error.message)?.[1];
-  const alert = number === undefined ? undefined : Number(number);
-  const told = alert === undefined ? "" : `; the peer sent alert ${alert}, ${alertName(alert)}`;
-  return new ProxyError("HANDSHAKE", `${label}: TLS handshake failed: ${error.reason ?? code}${told}`, {
-    cause: error,
-    alert,
-  });
+/** All that went through the descriptor; a wrapped socket's own `bytesWritten` does not see what OpenSSL writes. */
+function bytesWritten(raw: Socket): number {
+  return (raw as { _handle?: { bytesWritten?: number } | null })._handle?.bytesWritten ?? 0;
 }
