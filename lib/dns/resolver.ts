@@ -14,6 +14,7 @@
  * An empty answer while nothing was served yet is an answer: it delivers the empty set.
  */
 import type { Asker } from "./client.ts";
+import type { ResolverEvent } from "./event.ts";
 import { Lookup, type Resolution, type ResolutionKind, type Source } from "./lookup.ts";
 import { absorb } from "./removal.ts";
 import { type Target, targetKey } from "./srv.ts";
@@ -48,46 +49,6 @@ export interface TargetFacts {
   /** Targets served although the last answer lacked them. */
   readonly held: number;
 }
-
-/** For logs and counters. `name` is what the source is called: the SRV name or the host. */
-export type ResolverEvent =
-  /** Every resolution, for counting. */
-  | { readonly kind: "answer"; readonly name: string; readonly result: ResolutionKind }
-  | {
-      readonly kind: "changed";
-      readonly name: string;
-      readonly added: readonly string[];
-      readonly removed: readonly string[];
-      readonly total: number;
-      readonly raw: readonly string[];
-    }
-  /** Nothing usable came. `failures` counts those in a row; only the first is news. */
-  | {
-      readonly kind: "failed";
-      readonly name: string;
-      readonly result: ResolutionKind;
-      readonly detail: string;
-      readonly failures: number;
-      readonly retryIn: number;
-    }
-  /** From now on what is served is older than its TTL. */
-  | {
-      readonly kind: "stale";
-      readonly name: string;
-      readonly result: ResolutionKind;
-      readonly serving: number;
-    }
-  /** The answer would have removed too much. */
-  | {
-      readonly kind: "removal_held";
-      readonly name: string;
-      readonly held: readonly string[];
-      readonly total: number;
-      readonly confirmIn: number;
-      readonly raw: readonly string[];
-    }
-  /** The answer was used, but some targets could not be resolved or were passed over. */
-  | { readonly kind: "partial"; readonly name: string; readonly failures: readonly string[] };
 
 export type ResolverPhase = "idle" | "unresolved" | "fresh" | "stale" | "stopped";
 

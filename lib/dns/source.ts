@@ -4,8 +4,9 @@
  */
 import type { ClusterConfig, Config } from "../config/config.ts";
 import { DnsClient } from "./client.ts";
+import type { ResolverEvent } from "./event.ts";
 import type { Source } from "./lookup.ts";
-import { Resolver, type ResolverEvent } from "./resolver.ts";
+import { Resolver } from "./resolver.ts";
 import type { Target } from "./srv.ts";
 
 /** What to ask for: a service by its SRV name, or a host whose addresses are dialled at `port`. */
