@@ -9,6 +9,7 @@ export const SSL_TICKET_SUCCESS = 5;
 export const SSL_TICKET_SUCCESS_RENEW = 6;
 export const SSL_TICKET_RETURN_IGNORE_RENEW = 2;
 export const SSL_TICKET_RETURN_USE = 3;
+export const SSL_TICKET_RETURN_USE_RENEW = 4;
 
 export interface SessionFunctions {
   /** SSL_get_session(3). Owned by the SSL object; 0: none. */

@@ -10,6 +10,7 @@ import { SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_OK } from "../../ffi/openssl
 import {
   SSL_TICKET_RETURN_IGNORE_RENEW,
   SSL_TICKET_RETURN_USE,
+  SSL_TICKET_RETURN_USE_RENEW,
   SSL_TICKET_SUCCESS,
   SSL_TICKET_SUCCESS_RENEW,
 } from "../../ffi/openssl-session.ts";
@@ -137,13 +138,14 @@ export class EpollTlsEngine implements TlsEngine {
   ): number => {
     const opened = status === SSL_TICKET_SUCCESS || status === SSL_TICKET_SUCCESS_RENEW;
     try {
-      // What is neither used nor renewed would leave a client without a ticket for ever.
-      return opened && this.active?.resumable(session) === true
-        ? SSL_TICKET_RETURN_USE
-        : SSL_TICKET_RETURN_IGNORE_RENEW;
+      if (opened && this.active?.resumable(session) === true) {
+        // RENEW is what OpenSSL says of every ticket in TLS 1.3, where each is good for one use.
+        return status === SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+      }
     } catch {
-      return SSL_TICKET_RETURN_IGNORE_RENEW;
+      // A full handshake judges anew.
     }
+    return SSL_TICKET_RETURN_IGNORE_RENEW;
   };
 
   readonly #session = (_ssl: number, session: number): number => {
