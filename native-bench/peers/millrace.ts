@@ -1,0 +1,93 @@
+/** Millrace from this checkout, on both transports, on this Node and on others that are named. */
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  type Contender,
+  type Found,
+  type Hop,
+  type Launch,
+  type Missing,
+  names,
+  type Programs,
+  SHAPES,
+  targets,
+} from "../contender.ts";
+import { packageRoot, version, which } from "../program.ts";
+
+function configuration(hop: Hop, transport: string): object {
+  const { certificates: c, shape } = hop;
+  const route = { name: "bench", tls: "none", cluster: "service" };
+  const listener = { name: "bench", address: `127.0.0.1:${hop.listen}` };
+  const terminate = {
+    ...route,
+    tls: "terminate",
+    identity: "edge",
+    client_auth: "required",
+    allow: ["any"],
+    tls_min: "1.3",
+  };
+  const passthrough = names(hop).map((name, i) => ({
+    ...route,
+    name: `r${i}`,
+    tls: "passthrough",
+    match: { sni: [name] },
+  }));
+  const listenerOf = {
+    plain: { ...listener, default: route },
+    originate: { ...listener, default: route },
+    terminate: { ...listener, default: terminate },
+    passthrough: { ...listener, routes: passthrough },
+  };
+  return {
+    transport,
+    workers: 1,
+    log: { level: "info", access: hop.accessLog, format: "json" },
+    timeouts: { hello: "5s", connect: "5s", idle: "60s" },
+    identities: {
+      ...(shape === "terminate" ? { edge: { cert: c.cert, key: c.key, ca: c.ca } } : {}),
+      ...(shape === "originate" ? { out: { cert: c.clientCert, key: c.clientKey, ca: c.ca } } : {}),
+    },
+    listeners: [listenerOf[shape]],
+    clusters: {
+      service: {
+        endpoints: targets(hop),
+        ...(shape === "originate"
+          ? { tls: { identity: "out", server_name: c.name, tls_min: "1.3", verify: [{ dns: c.name }] } }
+          : {}),
+      },
+    },
+  };
+}
+
+function contender(transport: string, node: string, suffix: string, main: string): Contender {
+  const known = version(/^(.+)$/m, node, "-p", "process.version + ' OpenSSL ' + process.versions.openssl");
+  return {
+    name: `millrace-${transport}${suffix}`,
+    kind: "millrace",
+    version: `Node ${known}`,
+    shapes: SHAPES,
+    many: true,
+    launch(hop: Hop): Launch {
+      const file = join(hop.directory, "millrace.yaml");
+      writeFileSync(file, JSON.stringify(configuration(hop, transport), null, 1));
+      return { command: [node, main, "run", "-c", file] };
+    },
+  };
+}
+
+export function find(programs: Programs): Found {
+  const main = join(packageRoot(), "dist/lib/main.js");
+  if (!existsSync(main))
+    return { contenders: [], missing: [{ name: "millrace", reason: "not built (npm run build)" }] };
+  const missing: Missing[] = [];
+  const transports = process.platform === "linux" ? ["epoll", "net"] : ["net"];
+  const contenders = transports.map((transport) => contender(transport, process.execPath, "", main));
+  for (const node of programs.node) {
+    const path = which(node);
+    const major = path ? version(/^v(\d+)/, path, "--version") : "";
+    if (path)
+      contenders.push(...transports.map((transport) => contender(transport, path, `-n${major}`, main)));
+    else missing.push({ name: `millrace on ${node}`, reason: "cannot be run" });
+  }
+  return { contenders, missing };
+}
