@@ -77,7 +77,9 @@ export class Cluster {
     this.#options = options;
     this.#sources = sourcesOf(config, options.createSource);
     this.#epoch = previous === null ? createEpoch() : previous.#epoch;
-    this.#set = this.#newSet([], previous === null ? 0 : previous.set.version, false);
+    const known =
+      previous !== null && JSON.stringify(previous.config.source) === JSON.stringify(config.source);
+    this.#set = known ? previous.set : this.#newSet([], previous === null ? 0 : previous.set.version, false);
     this.#ejector =
       config.eject === null
         ? null
@@ -99,7 +101,7 @@ export class Cluster {
     this.#previous = previous;
   }
 
-  /** The newest set; published already, or empty and unresolved. */
+  /** The newest set. Before `start`: that of the generation before where the source is the same, else empty and unresolved. */
   get set(): EndpointSet {
     return this.#set;
   }

@@ -314,6 +314,8 @@ it("carries answers, load and versions over a reload, and drains whom the new co
 
   const after = clusterOf({ source: SRV, slowStart: 5000 }, { previous: before.cluster });
   assert.equal(before.sources[0]!.running, true);
+  // Workers get this set with the new configuration: nobody waits for an answer that is known.
+  assert.equal(after.cluster.set, before.cluster.set);
   after.cluster.start();
   assert.equal(before.sources[0]!.running, false);
   assert.equal(after.cluster.set.resolved, true);
@@ -332,6 +334,7 @@ it("carries answers, load and versions over a reload, and drains whom the new co
   );
 
   const last = clusterOf({ source: staticSource("10.0.0.2:80") }, { previous: after.cluster });
+  assert.equal(last.cluster.set.resolved, false);
   last.cluster.start();
   assert.equal(last.cluster.set.endpoints[0]!.cell, cells[1]);
   assert.equal(cells[0]![HEALTH], HEALTH_DRAINING);
