@@ -15,7 +15,7 @@ import {
   type Outcome,
 } from "./exchange.ts";
 import { type DnsMessage, type DnsRecord, encodeQuery, formatRecord, type QueryType } from "./message.ts";
-import { canonicalName, mixCase } from "./name.ts";
+import { canonicalName, mixCase, printable } from "./name.ts";
 import { candidates, type Nameserver, ResolvConfFile } from "./resolv-conf.ts";
 
 export interface ClientOptions {
@@ -330,6 +330,6 @@ function nothing(name: string, type: QueryType): Answer {
 function noName(written: string, type: QueryType): Answer {
   return {
     ...nothing(written, type),
-    detail: `${JSON.stringify(written.slice(0, 260))} is no name to ask for`,
+    detail: `"${printable(written)}" is no name to ask for`,
   };
 }

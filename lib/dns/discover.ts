@@ -5,6 +5,7 @@
  */
 import type { Asker, Attempt } from "./client.ts";
 import { type Found, Lookup, type Resolution, type ResolutionKind } from "./lookup.ts";
+import { printable } from "./name.ts";
 import { shares, tiersOf } from "./srv.ts";
 
 export interface DiscoverOptions {
@@ -116,7 +117,8 @@ function percent(share: number): number {
 
 /** For a terminal of 80 columns. Raw records and names may be longer; they are not cut, so that they can be copied. */
 export function formatDiscovery(discovery: Discovery): string {
-  const { name, kind, detail, server, transport, tiers } = discovery;
+  const { kind, detail, server, transport, tiers } = discovery;
+  const name = printable(discovery.name);
   const lines: string[] = [];
   const asked =
     server === null ? "" : `, from ${server} over ${transport}${discovery.authenticated ? ", AD" : ""}`;

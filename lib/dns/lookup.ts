@@ -7,7 +7,7 @@ import { isIP } from "node:net";
 import { type AnswerKind, isDefinite, MAX_ALIASES } from "./answer.ts";
 import type { Answer, Asker } from "./client.ts";
 import type { AddressRecord, QueryType, SrvRecord } from "./message.ts";
-import { canonicalName, isLocalhost } from "./name.ts";
+import { canonicalName, isLocalhost, printable } from "./name.ts";
 import { assemble, knownAddresses, readSrv, sortTargets, type Target, unusable } from "./srv.ts";
 
 /** Where a cluster's targets come from. */
@@ -152,6 +152,9 @@ class Run {
   }
 
   async host(host: string, port: number): Promise<Resolution> {
+    if (canonicalName(host) === null && isIP(host) === 0) {
+      return this.#end("malformed", `"${printable(host)}" is no name to ask for`, [], []);
+    }
     const target = (address: string): Target => ({ address, port, name: host, weight: 1, priority: 0 });
     if (isIP(host) !== 0) return this.#end("ok", "", [], [{ ...target(host), name: null }]);
     await parallel([

@@ -41,3 +41,12 @@ export function mixCase(name: string, random: () => number): string {
 export function isLocalhost(name: string): boolean {
   return isWithin(name, "localhost");
 }
+
+/** Any text as it may be shown in a log or on a terminal: one line of ASCII, cut where it is longer than a name can be. */
+export function printable(text: string): string {
+  const cut = text.length > 256 ? `${text.slice(0, 256)}…` : text;
+  return cut.replace(
+    /[^\x20-\x7e…]/g,
+    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}

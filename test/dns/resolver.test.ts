@@ -1,14 +1,10 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import type { Answer, Asker, QueryOptions } from "../../lib/dns/client.ts";
+import type { ResolverEvent } from "../../lib/dns/event.ts";
 import type { Source } from "../../lib/dns/lookup.ts";
 import type { DnsRecord, QueryType } from "../../lib/dns/message.ts";
-import {
-  Resolver,
-  type ResolverEvent,
-  type ResolverOptions,
-  type TargetFacts,
-} from "../../lib/dns/resolver.ts";
+import { Resolver, type ResolverOptions, type TargetFacts } from "../../lib/dns/resolver.ts";
 import type { Target } from "../../lib/dns/srv.ts";
 
 const NAME = "_db._tcp.example.test";
