@@ -91,7 +91,7 @@ export function verifyFailure(label: string, peer: Peer, name: string, detail: s
 
 /** The refusal of a peer that showed no certificate where one is required. */
 export function missingCertificate(label: string, alert: number): ProxyError {
-  return new ProxyError("DENIED", `${label}: the peer showed no certificate and client_auth is required`, {
+  return new ProxyError("DENIED", `${label}: the peer showed no certificate, and one is required`, {
     alert,
   });
 }

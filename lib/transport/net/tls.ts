@@ -30,7 +30,13 @@ export interface NetTlsContext extends TlsContext {
   readonly secure: SecureContext;
   readonly peers: PeerCache;
   /** Client side: the newest session by `SecureOptions.sessionKey`, at most `SESSIONS`. */
-  readonly sessions: Map<string, Buffer>;
+  readonly sessions: Map<string, KeptSession>;
+}
+
+/** A session with the peer it was made with: to a client that resumes, Node does not show the certificate any more. */
+export interface KeptSession {
+  readonly session: Buffer;
+  readonly peer: Peer;
 }
 
 /**
@@ -95,8 +101,10 @@ export function secureSocket(
     return raw;
   }
   if (prefix !== null) raw.unshift(prefix);
-  const wrapped = context.spec.side === "server" ? accept(raw, context) : originate(raw, context, options);
-  new Handshake(raw, wrapped as Wrapped, context, options, done).begin();
+  const kept = context.sessions.get(options.sessionKey) ?? null;
+  const server = context.spec.side === "server";
+  const wrapped = server ? accept(raw, context) : originate(raw, context, options.serverName, kept);
+  new Handshake(raw, wrapped as Wrapped, context, options, kept, done).begin();
   return wrapped;
 }
 
@@ -113,17 +121,17 @@ function accept(raw: Socket, { spec, secure }: NetTlsContext): TLSSocket {
 
 function originate(
   raw: Socket,
-  { spec, secure, sessions }: NetTlsContext,
-  options: SecureOptions,
+  context: NetTlsContext,
+  name: string | null,
+  kept: KeptSession | null,
 ): TLSSocket {
-  const name = options.serverName;
-  const session = sessions.get(options.sessionKey);
+  const { spec, secure } = context;
   return connect({
     socket: raw,
     secureContext: secure,
     // RFC 6066 section 3 has no IP literals and no trailing dot.
     ...(name === null || isIP(name) !== 0 ? {} : { servername: name.replace(/\.$/, "") }),
-    ...(session === undefined ? {} : { session }),
+    ...(kept === null ? {} : { session: kept.session }),
     ...(spec.alpn.length === 0 ? {} : { ALPNProtocols: [...spec.alpn] }),
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
@@ -151,6 +159,7 @@ class Handshake {
   readonly #wrapped: Wrapped;
   readonly #context: NetTlsContext;
   readonly #options: SecureOptions;
+  readonly #kept: KeptSession | null;
   readonly #done: Secured;
   readonly #server: boolean;
   #secret: Buffer | null = null;
@@ -158,13 +167,22 @@ class Handshake {
   #failure: ProxyError | null = null;
   /** The verdict stands; it is told in the next turn. */
   #over = false;
-  #accepted = false;
+  /** Who was let in. */
+  #accepted: Peer | null = null;
 
-  constructor(raw: Socket, wrapped: Wrapped, context: NetTlsContext, options: SecureOptions, done: Secured) {
+  constructor(
+    raw: Socket,
+    wrapped: Wrapped,
+    context: NetTlsContext,
+    options: SecureOptions,
+    kept: KeptSession | null,
+    done: Secured,
+  ) {
     this.#raw = raw;
     this.#wrapped = wrapped;
     this.#context = context;
     this.#options = options;
+    this.#kept = kept;
     this.#done = done;
     this.#server = context.spec.side === "server";
   }
@@ -204,12 +222,12 @@ class Handshake {
   };
 
   readonly #keepSession = (session: Buffer): void => {
-    if (!this.#accepted) return;
+    if (this.#accepted === null) return;
     const { sessions } = this.#context;
     const key = this.#options.sessionKey;
     sessions.delete(key);
     if (sessions.size >= SESSIONS) sessions.delete(sessions.keys().next().value!);
-    sessions.set(key, session);
+    sessions.set(key, { session, peer: this.#accepted });
   };
 
   readonly #gone = (): void => {
@@ -239,7 +257,7 @@ class Handshake {
       } else if (refusal !== null) {
         this.#refuse(refusal, facts, bytesWritten(this.#raw) > written);
       } else {
-        this.#accepted = true;
+        this.#accepted = peer;
         this.#tell(null, facts);
       }
     });
@@ -287,7 +305,8 @@ class Handshake {
 
   #peer(): Peer | null {
     const certificate = this.#wrapped.getPeerX509Certificate();
-    return certificate === undefined ? null : this.#context.peers.get(certificate.raw);
+    if (certificate !== undefined) return this.#context.peers.get(certificate.raw);
+    return !this.#server && this.#wrapped.isSessionReused() ? (this.#kept?.peer ?? null) : null;
   }
 
   #judge(peer: Peer | null): ProxyError | null {
