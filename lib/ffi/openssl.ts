@@ -39,8 +39,8 @@ export interface Openssl
   readonly version: number;
   /** C's errno as the last call left it; ask right after the call. */
   errno(): number;
-  /** Makes a C function of a JavaScript one. It must not throw and is only called on this thread. */
-  register(prototype: string, run: (...parameters: number[]) => number): Callback;
+  /** Makes `int (*)(parameters)` of a JavaScript function. It must not throw and is only called on this thread. */
+  register(parameters: readonly string[], run: (...parameters: number[]) => number): Callback;
   /** `size` bytes that never move, as a Buffer and by address. They live as long as the Buffer is referenced. */
   pin(size: number): Pinned;
   /** `length` bytes at an address, copied out. */
@@ -128,8 +128,8 @@ function load(): Openssl {
     version,
     // One int per thread that stays where it is: reading it in place takes 3 ns, koffi.errno() takes 14.
     errno: () => errno[0]!,
-    register: (prototype, run) => {
-      const slot = koffi.register(run, koffi.pointer(koffi.proto(prototype)));
+    register: (parameters, run) => {
+      const slot = koffi.register(run, koffi.pointer(koffi.proto(C.int, [...parameters])));
       return { address: Number(slot), unregister: () => koffi.unregister(slot) };
     },
     pin,

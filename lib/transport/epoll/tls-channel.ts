@@ -94,7 +94,7 @@ export class EpollTlsChannel implements TlsChannel {
   }
 
   handshake(): number {
-    if (this.#failure !== null) return FAILED;
+    if (this.#failure !== null || this.#ssl === 0) return FAILED;
     const { lib } = this.#engine;
     for (;;) {
       this.#bind();
@@ -114,6 +114,8 @@ export class EpollTlsChannel implements TlsChannel {
   }
 
   facts(): TlsFacts {
+    if (this.#ssl === 0 && this.#facts === null)
+      throw new ProxyError("INTERNAL", "facts of a released channel");
     this.#facts ??= this.#gather();
     return this.#facts;
   }

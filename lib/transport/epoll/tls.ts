@@ -6,6 +6,7 @@
 import { ProxyError } from "../../errors.ts";
 import { copy } from "../../ffi/memory.ts";
 import { type Callback, type Openssl, openssl, type Pinned } from "../../ffi/openssl.ts";
+import { C } from "../../ffi/openssl-binding.ts";
 import { SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_OK } from "../../ffi/openssl-context.ts";
 import {
   SSL_TICKET_RETURN_IGNORE_RENEW,
@@ -57,17 +58,12 @@ export class EpollTlsEngine implements TlsEngine {
     this.scratch = lib.pin(SCRATCH_BYTES);
     this.#label = lib.pin(LINK_LABEL.length);
     this.#label.bytes.write(LINK_LABEL, "latin1");
+    const { pointer, size, int, uint } = C;
     this.#callbacks = {
-      verify: lib.register("int millrace_verify(uintptr_t store, uintptr_t argument)", this.#verify),
-      ticket: lib.register(
-        "int millrace_ticket(uintptr_t ssl, uintptr_t session, uintptr_t name, size_t length, int status, uintptr_t argument)",
-        this.#ticket,
-      ),
-      session: lib.register("int millrace_session(uintptr_t ssl, uintptr_t session)", this.#session),
-      alpn: lib.register(
-        "int millrace_alpn(uintptr_t ssl, uintptr_t out, uintptr_t outlen, uintptr_t in, unsigned int inlen, uintptr_t argument)",
-        this.#alpn,
-      ),
+      verify: lib.register([pointer, pointer], this.#verify),
+      ticket: lib.register([pointer, pointer, pointer, size, int, pointer], this.#ticket),
+      session: lib.register([pointer, pointer], this.#session),
+      alpn: lib.register([pointer, pointer, pointer, pointer, uint, pointer], this.#alpn),
     };
   }
 
