@@ -4,7 +4,7 @@
  * Nobody here owns anything: a descriptor belongs to whoever asked for it and is closed by them.
  */
 import { ProxyError } from "../errors.ts";
-import { layout } from "./layout.ts";
+import { F_GETFL, F_SETFL, layout, O_NONBLOCK } from "./layout.ts";
 import { bind, libraryFault, viewOf } from "./library.ts";
 
 const errnoLocation = bind("__errno_location", "intptr_t", []);
@@ -189,6 +189,12 @@ export function splice(from: number, to: number, length: number, flags: number):
 export function fcntl(fd: number, command: number, value: number): number {
   const result = rawFcntl(fd, command, value);
   return result < 0 ? -errno[0]! : result;
+}
+
+/** Sets O_NONBLOCK on an open file description, which duplicates and other threads share; fcntl(2). */
+export function setNonBlocking(fd: number): number {
+  const flags = fcntl(fd, F_GETFL, 0);
+  return flags < 0 || (flags & O_NONBLOCK) !== 0 ? flags : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
 /** if_nametoindex(3) of the zero-terminated name at `address`; 0: no such interface. */

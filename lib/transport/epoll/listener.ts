@@ -1,0 +1,196 @@
+/**
+ * Accepts clients from a listening socket that all workers share: level-triggered and EPOLLEXCLUSIVE, so that a connection
+ * wakes one worker. No error of a single accept ends the listener. When the process has no descriptor left, the one kept in
+ * reserve is used to reset who waits in the queue, and the listener rests: a level-triggered listener that cannot accept
+ * would spin.
+ */
+import { asProxyError, ProxyError } from "../../errors.ts";
+import {
+  EAGAIN,
+  ECONNABORTED,
+  EHOSTUNREACH,
+  EINTR,
+  EMFILE,
+  ENETUNREACH,
+  ENFILE,
+  ENOBUFS,
+  EPERM,
+  errnoName,
+} from "../../ffi/errno.ts";
+import {
+  EPOLLEXCLUSIVE,
+  EPOLLIN,
+  F_DUPFD_CLOEXEC,
+  IP_TRANSPARENT,
+  IPPROTO_IP,
+  O_CLOEXEC,
+  SO_ACCEPTCONN,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOL_SOCKET,
+} from "../../ffi/layout.ts";
+import { accept4, close, eventfd, fcntl, setNonBlocking } from "../../ffi/libc.ts";
+import { decodeSockaddr } from "../../ffi/sockaddr.ts";
+import type { Timer } from "../../timing/wheel.ts";
+import { formatAddress, type SocketAddress } from "../../wire/address.ts";
+import type { Accepted, Listening } from "../transport.ts";
+import type { Gear } from "./gear.ts";
+import type { Source } from "./loop.ts";
+import { EpollStream, WATCH_INPUT } from "./stream.ts";
+
+// Alone, take what the queue has; beside others leave them their share (HAProxy: 4).
+const BATCH_ALONE = 64;
+const BATCH_SHARED = 4;
+// Until the next try after descriptors or memory ran out.
+const REST_MS = 100;
+
+// Errors of one connection, which the next accept does not meet; accept(2), "Error handling".
+const OF_ONE = new Set([
+  EINTR,
+  ECONNABORTED,
+  EPERM,
+  ENETUNREACH,
+  EHOSTUNREACH,
+  71, // EPROTO
+  92, // ENOPROTOOPT
+  95, // EOPNOTSUPP
+  100, // ENETDOWN
+  112, // EHOSTDOWN
+  64, // ENONET
+]);
+const EXHAUSTED = new Set([EMFILE, ENFILE, ENOBUFS, 12 /* ENOMEM */]);
+
+export class Listener implements Listening, Source {
+  readonly descriptor: number;
+  readonly address: SocketAddress;
+  generation = 0;
+  waiting = false;
+  readonly #gear: Gear;
+  readonly #accepted: Accepted;
+  readonly #batch: number;
+  readonly #resting: Timer;
+  /** What `Stream.local` is for every client; null where it must be asked for. */
+  readonly #local: SocketAddress | null;
+  #reserve: number;
+  #closed = false;
+
+  /** Takes a duplicate of `descriptor`, which stays the caller's. Throws LISTEN when it does not listen. */
+  constructor(gear: Gear, descriptor: number, workers: number, accepted: Accepted) {
+    this.#gear = gear;
+    this.#accepted = accepted;
+    this.#batch = workers > 1 ? BATCH_SHARED : BATCH_ALONE;
+    const { sockets, loop } = gear;
+    if (sockets.get(descriptor, SOL_SOCKET, SO_ACCEPTCONN) !== 1) {
+      throw new ProxyError("LISTEN", `descriptor ${descriptor} is not a listening socket`);
+    }
+    // A number of our own cannot be closed by others, and be a client's the next moment.
+    this.descriptor = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    if (this.descriptor < 0)
+      throw new ProxyError("LISTEN", `no descriptor is left: ${errnoName(this.descriptor)}`);
+    setNonBlocking(this.descriptor);
+    this.address = sockets.localAddress(this.descriptor);
+    this.#local = this.#sharedLocal();
+    if (this.address.kind === "ip") {
+      // Accepted sockets inherit these.
+      sockets.noDelay(this.descriptor);
+      sockets.keepAlive(this.descriptor);
+    }
+    this.#reserve = eventfd(0, O_CLOEXEC);
+    this.#resting = loop.wheel.createTimer(() => this.#resume());
+    const result = loop.add(this, EPOLLIN | EPOLLEXCLUSIVE);
+    if (result === 0) return;
+    this.#release();
+    throw new ProxyError("LISTEN", `${formatAddress(this.address)} cannot be watched: ${errnoName(result)}`);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#gear.loop.remove(this);
+    this.#release();
+  }
+
+  onEvents(): void {
+    const { cell, cellInts, address, addressBytes } = this.#gear.memory;
+    for (let left = this.#batch; left > 0 && !this.#closed; left--) {
+      cellInts[0] = addressBytes.length;
+      const descriptor = accept4(this.descriptor, address, cell, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (descriptor >= 0) {
+        this.#take(descriptor, decodeSockaddr(addressBytes, 0, cellInts[0]!));
+        continue;
+      }
+      const errno = -descriptor;
+      if (errno === EAGAIN) return;
+      if (OF_ONE.has(errno)) continue;
+      if (EXHAUSTED.has(errno)) this.#turnAway();
+      else
+        this.#gear.onFault(
+          new ProxyError("LISTEN", `${formatAddress(this.address)}: accept: ${errnoName(errno)}`),
+        );
+      this.#rest();
+      return;
+    }
+  }
+
+  onReady(): void {}
+
+  onFault(thrown: unknown): void {
+    this.#gear.onFault(asProxyError(thrown));
+  }
+
+  #take(descriptor: number, remote: SocketAddress): void {
+    const stream = new EpollStream(this.#gear, descriptor, remote, this.#local, false);
+    if (this.#gear.loop.add(stream, WATCH_INPUT) < 0) {
+      stream.reset();
+      return;
+    }
+    try {
+      this.#accepted(stream);
+    } catch (thrown) {
+      stream.reset();
+      this.onFault(thrown);
+    }
+  }
+
+  /** Resets who waits in the queue, with the reserved descriptor: better than silence. */
+  #turnAway(): void {
+    if (this.#reserve < 0) return;
+    for (let left = BATCH_ALONE; left > 0; left--) {
+      close(this.#reserve);
+      this.#reserve = -1;
+      const descriptor = accept4(this.descriptor, 0, 0, SOCK_CLOEXEC);
+      if (descriptor >= 0) {
+        this.#gear.sockets.resetOnClose(descriptor);
+        close(descriptor);
+      }
+      this.#reserve = eventfd(0, O_CLOEXEC);
+      if (descriptor < 0 || this.#reserve < 0) return;
+    }
+  }
+
+  #rest(): void {
+    // EPOLL_CTL_MOD is not allowed with EPOLLEXCLUSIVE, epoll_ctl(2).
+    this.#gear.loop.remove(this);
+    this.#resting.start(REST_MS);
+  }
+
+  #resume(): void {
+    if (this.#closed) return;
+    if (this.#reserve < 0) this.#reserve = eventfd(0, O_CLOEXEC);
+    if (this.#gear.loop.add(this, EPOLLIN | EPOLLEXCLUSIVE) < 0) this.#resting.start(REST_MS);
+  }
+
+  /** One address where clients can have come to no other: neither a wildcard nor a transparent listener. */
+  #sharedLocal(): SocketAddress | null {
+    const { address } = this;
+    if (address.kind === "unix") return address;
+    if (address.host === "::" || address.host === "0.0.0.0") return null;
+    return this.#gear.sockets.get(this.descriptor, IPPROTO_IP, IP_TRANSPARENT) === 1 ? null : address;
+  }
+
+  #release(): void {
+    this.#closed = true;
+    this.#resting.stop();
+    close(this.descriptor);
+    if (this.#reserve >= 0) close(this.#reserve);
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * Moves bytes between two streams, each direction for itself: read into the worker's scratch buffer, write from it in the
+ * same event. What the other side did not take waits in a chunk of its own, and until that is gone nothing more is read: the
+ * backpressure. Bulk goes round user space, see bulk.ts.
+ * Invariant, after every call: in each direction the source is not readable, or the sink is blocked, or the source is on the
+ * ready list, or the direction is over. So no edge is ever lost, whatever came together in one event.
+ */
+import { ProxyError } from "../../errors.ts";
+import { ECONNRESET, errnoName } from "../../ffi/errno.ts";
+import { EPOLLERR } from "../../ffi/layout.ts";
+import type { Flow, RelayEnd } from "../transport.ts";
+import { drainPipe, dropPipe, fillPipe, restPipe } from "./bulk.ts";
+import { TRUNCATED, WOULD_BLOCK } from "./channel.ts";
+import type { Gear } from "./gear.ts";
+import { CHUNK, SCRATCH } from "./memory.ts";
+import { IDLE, RELAYING } from "./phase.ts";
+import type { EpollStream } from "./stream.ts";
+
+// What one direction may move before others have their turn: about 100 µs of work.
+const TURN_BYTES = 1 << 20;
+// A queued PROXY header and the first bytes behind it leave in one write.
+const COALESCE = CHUNK - SCRATCH;
+// Full reads in a row that make a direction bulk.
+const BULK_AFTER = 2;
+
+export class Relay {
+  readonly #gear: Gear;
+  readonly #downstream: EpollStream;
+  readonly #upstream: EpollStream;
+  readonly #flow: Flow;
+  #done: ((end: RelayEnd) => void) | null;
+
+  constructor(
+    gear: Gear,
+    downstream: EpollStream,
+    upstream: EpollStream,
+    flow: Flow,
+    done: (end: RelayEnd) => void,
+  ) {
+    this.#gear = gear;
+    this.#downstream = downstream;
+    this.#upstream = upstream;
+    this.#flow = flow;
+    this.#done = done;
+  }
+
+  /** Takes both streams over. The first bytes move in the loop's next turn. */
+  start(): void {
+    this.#adopt(this.#downstream, this.#upstream);
+    this.#adopt(this.#upstream, this.#downstream);
+  }
+
+  /** An edge on one of the two. `drained`: it was blocked and is not any more. */
+  edge(stream: EpollStream, mask: number, drained: boolean): void {
+    const peer = stream.peer!;
+    if (stream.inputEnded && (mask & EPOLLERR) !== 0) {
+      // Nothing is read from it any more, so only the event tells.
+      this.#failed(stream, -(this.#gear.sockets.error(stream.descriptor) || ECONNRESET));
+      return;
+    }
+    if (stream.readable) this.pump(stream);
+    if (this.#done === null) return;
+    // TLS may have waited for input in order to write.
+    const retry = stream.blocked && stream.channel !== null;
+    if (retry) stream.blocked = false;
+    if (drained || retry) this.pump(peer);
+  }
+
+  /** Moves what can be moved from `source` to the other side. */
+  pump(source: EpollStream): void {
+    const sink = source.peer!;
+    const flow = this.#flow;
+    const { scratch } = this.#gear.memory;
+    let left = TURN_BYTES;
+    while (this.#done !== null && sink.failure === 0) {
+      if (source.piped > 0 && !this.#drain(source, sink)) return;
+      if (sink.out !== null) {
+        if (!this.#flush(source, sink)) return;
+        continue;
+      }
+      if (source.inputEnded) {
+        this.#passEnd(source, sink);
+        break;
+      }
+      if (!source.readable || sink.blocked) break;
+      if (left <= 0) {
+        this.#gear.loop.ready(source);
+        break;
+      }
+      if (source.bulk) {
+        const filled = fillPipe(source, sink);
+        if (filled > 0) {
+          left -= filled;
+          this.#count(source, filled);
+        } else if (!source.bulk) {
+          continue; // no pipe for us: copy
+        } else if (!this.#ended(source, filled)) break;
+        continue;
+      }
+      const count = source.read(scratch, SCRATCH);
+      if (count <= 0) {
+        if (!this.#ended(source, count)) break;
+        continue;
+      }
+      left -= count;
+      this.#count(source, count);
+      const sent = sink.write(scratch, count);
+      if (sent < 0) {
+        this.#lost(sink, sent);
+        return;
+      }
+      if (sent < count) sink.queue(scratch + sent, count - sent);
+      if (count < SCRATCH) source.fullReads = 0;
+      else if (++source.fullReads >= BULK_AFTER)
+        source.bulk = source.channel === null && sink.channel === null;
+    }
+    if (source.pipe !== null) restPipe(source);
+    flow.lastActive = left === TURN_BYTES ? flow.lastActive : this.#gear.loop.now;
+  }
+
+  /** A fault of ours: ends the relay, so that the connection can say `internal`. */
+  fault(error: ProxyError): void {
+    this.#end({ how: "reset", side: null, error });
+  }
+
+  /** The connection ends one of the streams by itself: nobody is told, and neither stream is served any more. */
+  abandon(): void {
+    this.#done = null;
+    this.#leave(this.#downstream);
+    this.#leave(this.#upstream);
+  }
+
+  #adopt(stream: EpollStream, peer: EpollStream): void {
+    stream.relay = this;
+    stream.peer = peer;
+    stream.phase = RELAYING;
+    stream.onFailure = null;
+    const { held } = stream;
+    if (held !== null && held.length > 0) {
+      peer.queue(held.address + held.start, held.length);
+      this.#count(stream, held.length);
+    }
+    stream.dropHeld();
+    this.#gear.loop.ready(stream);
+  }
+
+  #leave(stream: EpollStream): void {
+    if (stream.relay !== this) return;
+    stream.relay = null;
+    stream.peer = null;
+    if (stream.phase === RELAYING) stream.phase = IDLE;
+    dropPipe(stream);
+  }
+
+  #count(source: EpollStream, bytes: number): void {
+    if (source === this.#downstream) this.#flow.bytesUp += bytes;
+    else this.#flow.bytesDown += bytes;
+  }
+
+  /** Writes what waits, with what is there to read right behind it. False: it still waits, or the sink is lost. */
+  #flush(source: EpollStream, sink: EpollStream): boolean {
+    const out = sink.out!;
+    if (sink.blocked) return false;
+    if (source.readable && !source.inputEnded && out.end <= COALESCE) {
+      const count = source.read(out.address + out.end, SCRATCH);
+      if (count > 0) {
+        out.end += count;
+        this.#count(source, count);
+      } else if (count !== WOULD_BLOCK) source.putBack(count); // after this has been delivered
+    }
+    const before = out.start;
+    const flushed = sink.flush();
+    if (flushed || out.start > before) this.#flow.lastActive = this.#gear.loop.now;
+    if (sink.failure !== 0) this.#lost(sink, sink.failure);
+    return flushed;
+  }
+
+  #drain(source: EpollStream, sink: EpollStream): boolean {
+    const before = source.piped;
+    const result = drainPipe(source, sink);
+    if (source.piped < before) this.#flow.lastActive = this.#gear.loop.now;
+    if (result < 0) this.#lost(sink, result);
+    return source.piped === 0;
+  }
+
+  /** What a read gave that gave no bytes. True: go on, the input is at its end. */
+  #ended(source: EpollStream, result: number): boolean {
+    if (result === WOULD_BLOCK && source.failure === 0) return false;
+    if (result === 0) source.inputEnded = true;
+    else this.#failed(source, source.failure || result);
+    return true;
+  }
+
+  #passEnd(source: EpollStream, sink: EpollStream): void {
+    if (sink.outputEnded) return;
+    const result = sink.end();
+    if (result === WOULD_BLOCK) return;
+    if (result < 0) {
+      this.#lost(sink, result);
+      return;
+    }
+    const flow = this.#flow;
+    if (source === this.#downstream) flow.endedUp = true;
+    else flow.endedDown = true;
+    flow.lastActive = this.#gear.loop.now;
+    if (sink.inputEnded && source.outputEnded) this.#end({ how: "ok", side: null, error: null });
+  }
+
+  /** Nothing can be written to `stream` any more. What it had sent before is still delivered, then the relay ends. */
+  #lost(stream: EpollStream, failure: number): void {
+    const peer = stream.peer!;
+    stream.failure = failure;
+    stream.dropOut();
+    dropPipe(peer);
+    if (peer.failure !== 0 || stream.inputEnded) {
+      this.#failed(stream, failure);
+      return;
+    }
+    stream.readable = true;
+    stream.ending = true;
+    this.pump(stream);
+  }
+
+  #failed(stream: EpollStream, failure: number): void {
+    stream.failure = failure;
+    const side = stream === this.#downstream ? "downstream" : "upstream";
+    this.#end({ how: "reset", side, error: stream.channel?.failure() ?? relayError(failure) });
+  }
+
+  #end(end: RelayEnd): void {
+    const done = this.#done;
+    if (done === null) return;
+    this.abandon();
+    done(end);
+  }
+}
+
+function relayError(failure: number): ProxyError | null {
+  if (failure === -ECONNRESET) return null;
+  if (failure === TRUNCATED) return new ProxyError("RESET", "the TLS stream ended without close_notify");
+  return new ProxyError("RESET", errnoName(failure));
+}

@@ -1,0 +1,31 @@
+/** The step from plain to TLS: delivers what was sent before in plain, then drives the handshake edge by edge. */
+import { ProxyError } from "../../errors.ts";
+import { errnoName } from "../../ffi/errno.ts";
+import type { SecureOptions, TlsContext } from "../transport.ts";
+import { WOULD_BLOCK } from "./channel.ts";
+import { IDLE } from "./phase.ts";
+import type { EpollStream } from "./stream.ts";
+
+export interface Securing {
+  readonly context: TlsContext;
+  readonly options: SecureOptions;
+  readonly done: (error: ProxyError | null) => void;
+}
+
+/** As far as it goes now. Calls `done` when it is through. */
+export function handshake(stream: EpollStream): void {
+  const { context, options, done } = stream.securing!;
+  if (stream.channel === null && !stream.flush() && stream.failure === 0) return;
+  stream.channel ??= stream.gear.tls().channel(stream.descriptor, context, options);
+  const { channel } = stream;
+  const result = stream.failure === 0 ? channel.handshake() : stream.failure;
+  if (result === WOULD_BLOCK) return;
+  stream.securing = null;
+  stream.phase = IDLE;
+  // The first application data may have come with the last flight, and lie in the channel.
+  stream.readable = true;
+  // After a refusal they say what was learned until then.
+  if (stream.failure === 0) stream.tls = channel.facts();
+  if (result === 1) done(null);
+  else done(channel.failure() ?? new ProxyError("RESET", `reset in the TLS handshake: ${errnoName(result)}`));
+}

@@ -1,0 +1,369 @@
+/**
+ * One side of a connection on a raw descriptor. What it is doing is its `phase` (phase.ts). `readable` stays true until the
+ * kernel (or the channel) said that nothing more is there; `blocked` is true from a write that was not taken whole until the
+ * next edge. Bytes that wait to be written lie in one chunk, which exists only while they wait.
+ * The stream owns its descriptor, its channel and its chunks, and `close` is the only place that releases them.
+ */
+import { asProxyError, ProxyError } from "../../errors.ts";
+import { EAGAIN, ECONNRESET, EINTR, errnoName } from "../../ffi/errno.ts";
+import {
+  EPOLLERR,
+  EPOLLET,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLRDHUP,
+  MSG_NOSIGNAL,
+  SHUT_WR,
+} from "../../ffi/layout.ts";
+import { close, recv, send, shutdown } from "../../ffi/libc.ts";
+import type { Timer } from "../../timing/wheel.ts";
+import type { SocketAddress } from "../../wire/address.ts";
+import type { Look, SecureOptions, Stream, TlsContext, TlsFacts } from "../transport.ts";
+import { type TlsChannel, WOULD_BLOCK } from "./channel.ts";
+import { connected } from "./connect.ts";
+import type { Gear } from "./gear.ts";
+import { linger } from "./linger.ts";
+import type { Source } from "./loop.ts";
+import { type Chunk, SCRATCH } from "./memory.ts";
+import { CLOSED, CONNECTING, IDLE, LINGERING, RELAYING, SECURING, SNIFFING } from "./phase.ts";
+import type { Pipe } from "./pipes.ts";
+import { gather, writeRecords } from "./records.ts";
+import type { Relay } from "./relay.ts";
+import { handshake, type Securing } from "./secure.ts";
+import { type Sniff, sniff } from "./sniff.ts";
+
+/** What a client's socket is watched for at first; room to write is watched for once a write was not taken whole. */
+export const WATCH_INPUT = EPOLLIN | EPOLLRDHUP | EPOLLET;
+export const WATCH_BOTH = WATCH_INPUT | EPOLLOUT;
+
+const ENDING = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+
+// Nagle's algorithm holds back a small segment only while another is unacknowledged, so the first write of a dialled socket
+// leaves at once if it fits one segment. 512 bytes fit every one (RFC 9293: 536). A short connection never sets the option.
+const ONE_SEGMENT = 512;
+const DELAY_OFF = 0;
+const DELAY_FRESH = 2;
+
+export class EpollStream implements Stream, Source {
+  readonly descriptor: number;
+  generation = 0;
+  waiting = false;
+  readonly gear: Gear;
+  readonly remote: SocketAddress;
+  tls: TlsFacts | null = null;
+  onFailure: ((error: ProxyError) => void) | null = null;
+
+  phase = IDLE;
+  readable = false;
+  /** The end of the input is known to come (FIN, reset): a short read does not mean that all was read. */
+  ending = false;
+  blocked = false;
+  inputEnded = false;
+  outputEnded = false;
+  /** -errno, or TRUNCATED or FAILED of the channel: nothing can be written any more. */
+  failure = 0;
+  channel: TlsChannel | null = null;
+  /** Plaintext that was decrypted for a peek and not skipped: only on TLS. */
+  held: Chunk | null = null;
+  /** What waits to be written to this stream. */
+  out: Chunk | null = null;
+
+  // The steps before the relay: see connect.ts, sniff.ts, secure.ts.
+  dialled: ((error: ProxyError | null) => void) | null = null;
+  sniffing: Sniff | null = null;
+  securing: Securing | null = null;
+
+  // The relay's marks on the direction that begins here; see relay.ts and bulk.ts.
+  relay: Relay | null = null;
+  peer: EpollStream | null = null;
+  bulk = false;
+  fullReads = 0;
+  shortSplices = 0;
+  pipe: Pipe | null = null;
+  piped = 0;
+
+  /** Bytes that were thrown away, and the deadline, while it lingers. */
+  drained = 0;
+  lingering: Timer | null = null;
+
+  #watchesOutput: boolean;
+  #delay: number;
+  #local: SocketAddress | null;
+  /** What the next read gives: the end or the failure that a read met after it had bytes already. 1: nothing such. */
+  #verdict = 1;
+
+  constructor(
+    gear: Gear,
+    descriptor: number,
+    remote: SocketAddress,
+    local: SocketAddress | null,
+    dialled: boolean,
+  ) {
+    this.gear = gear;
+    this.descriptor = descriptor;
+    this.remote = remote;
+    this.#local = local;
+    this.#watchesOutput = dialled;
+    this.#delay = dialled && remote.kind === "ip" ? DELAY_FRESH : DELAY_OFF;
+  }
+
+  get local(): SocketAddress {
+    this.#local ??= this.gear.sockets.localAddress(this.descriptor);
+    return this.#local;
+  }
+
+  // ── what the kernel and the loop say ───────────────────────────────────────────────────────────────────────────────
+
+  onEvents(mask: number): void {
+    if ((mask & (EPOLLIN | ENDING)) !== 0) this.readable = true;
+    if ((mask & ENDING) !== 0) this.ending = true;
+    const drained = this.blocked && (mask & (EPOLLOUT | EPOLLERR | EPOLLHUP)) !== 0;
+    if (drained) this.blocked = false;
+    switch (this.phase) {
+      case RELAYING:
+        this.relay!.edge(this, mask, drained);
+        return;
+      case CONNECTING:
+        connected(this, mask);
+        return;
+      case LINGERING:
+        linger(this);
+        return;
+      case SNIFFING:
+      case IDLE:
+        if ((mask & EPOLLERR) !== 0) this.#failed();
+        else this.onReady();
+        return;
+      default:
+        this.onReady();
+    }
+  }
+
+  onReady(): void {
+    switch (this.phase) {
+      case RELAYING:
+        this.relay!.pump(this);
+        return;
+      case SNIFFING:
+        sniff(this);
+        return;
+      case SECURING:
+        handshake(this);
+        return;
+      case LINGERING:
+        linger(this);
+        return;
+    }
+  }
+
+  /** A fault of ours while this stream was served: it ends this connection only. */
+  onFault(thrown: unknown): void {
+    const error = asProxyError(thrown);
+    const { relay, onFailure } = this;
+    if (relay !== null) relay.fault(error);
+    else if (onFailure !== null && this.phase !== LINGERING) onFailure(error);
+    else this.#reset();
+    this.gear.onFault(thrown);
+  }
+
+  // ── the port ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  peek(limit: number, look: Look): void {
+    this.sniffing = { limit: Math.min(limit, SCRATCH), look, need: 0, lowered: false };
+    this.phase = SNIFFING;
+    if (this.readable || this.held !== null || this.inputEnded) this.gear.loop.ready(this);
+  }
+
+  skip(count: number): void {
+    if (this.channel !== null) {
+      if (this.held !== null) this.held.start += count;
+      return;
+    }
+    for (let left = count; left > 0; ) {
+      const read = recv(this.descriptor, this.gear.memory.scratch, Math.min(left, SCRATCH), 0);
+      // What was peeked is there; anything else is a failure that the next step meets, too.
+      if (read <= 0) return;
+      left -= read;
+    }
+  }
+
+  secure(context: TlsContext, options: SecureOptions, done: (error: ProxyError | null) => void): void {
+    this.hurry();
+    this.securing = { context, options, done };
+    this.phase = SECURING;
+    this.gear.loop.ready(this);
+  }
+
+  send(bytes: Uint8Array): void {
+    const { memory } = this.gear;
+    memory.scratchBytes.set(bytes);
+    this.queue(memory.scratch, bytes.length);
+  }
+
+  finish(): void {
+    if (this.phase >= LINGERING) return;
+    if (this.phase === CONNECTING) {
+      this.close();
+      return;
+    }
+    this.#detach();
+    this.phase = LINGERING;
+    linger(this);
+  }
+
+  reset(): void {
+    if (this.phase === CLOSED) return;
+    this.#detach();
+    this.#reset();
+  }
+
+  // ── bytes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** > 0: bytes, gathered over many records on TLS; 0: the end; WOULD_BLOCK: `readable` is false now; else a failure. */
+  read(address: number, length: number): number {
+    if (this.#verdict !== 1) {
+      const verdict = this.#verdict;
+      this.#verdict = 1;
+      return verdict;
+    }
+    if (this.channel !== null) return gather(this, this.channel, address, length);
+    const count = recv(this.descriptor, address, length, 0);
+    if (count > 0) {
+      if (count < length && !this.ending) this.readable = false;
+      return count;
+    }
+    if (count === 0) return this.failure;
+    if (count === -EAGAIN) this.readable = false;
+    return count === -EINTR ? this.read(address, length) : count;
+  }
+
+  /** Has the next read give this end or failure again: a socket tells its error once. */
+  putBack(verdict: number): void {
+    this.#verdict = verdict;
+    this.readable = true;
+  }
+
+  /** How many bytes were taken; fewer than `length`: `blocked` is true now. Negative: a failure, nothing more can be written. */
+  write(address: number, length: number): number {
+    if (this.channel !== null) return writeRecords(this, this.channel, address, length);
+    if (this.#delay !== DELAY_OFF) this.#firstWrites(length);
+    const count = send(this.descriptor, address, length, MSG_NOSIGNAL);
+    if (count === length) return count;
+    if (count >= 0 || count === -EAGAIN) {
+      this.block();
+      return Math.max(count, 0);
+    }
+    return count === -EINTR ? this.write(address, length) : count;
+  }
+
+  /** Half-close. 0: done; WOULD_BLOCK: `blocked` is true now; else a failure. */
+  end(): number {
+    const result = this.channel === null ? shutdown(this.descriptor, SHUT_WR) : this.channel.end();
+    if (result === 0) this.outputEnded = true;
+    else if (result === WOULD_BLOCK) this.block();
+    return result;
+  }
+
+  /** Waits for room: an edge will come, because the write that was cut short has told the kernel (SOCK_NOSPACE). */
+  block(): void {
+    this.blocked = true;
+    if (this.#watchesOutput) return;
+    this.#watchesOutput = true;
+    this.gear.loop.modify(this, WATCH_BOTH);
+  }
+
+  /** Appends to what waits to be written. */
+  queue(address: number, length: number): void {
+    this.out ??= this.gear.memory.takeChunk();
+    this.out.append(address, length);
+  }
+
+  /** Writes what waits. True: nothing waits any more. False: `blocked`, or `failure` is set. */
+  flush(): boolean {
+    const { out } = this;
+    if (out === null) return true;
+    const count = this.write(out.address + out.start, out.end - out.start);
+    if (count < 0) {
+      this.failure = count;
+      return false;
+    }
+    out.start += count;
+    if (out.start < out.end) return false;
+    this.dropOut();
+    return true;
+  }
+
+  dropOut(): void {
+    if (this.out !== null) this.gear.memory.giveChunk(this.out);
+    this.out = null;
+  }
+
+  dropHeld(): void {
+    if (this.held !== null) this.gear.memory.giveChunk(this.held);
+    this.held = null;
+  }
+
+  /** Nagle off, once. */
+  hurry(): void {
+    if (this.#delay === DELAY_OFF) return;
+    this.#delay = DELAY_OFF;
+    this.gear.sockets.noDelay(this.descriptor);
+  }
+
+  #firstWrites(length: number): void {
+    if (this.#delay === DELAY_FRESH && length <= ONE_SEGMENT) this.#delay--;
+    else this.hurry();
+  }
+
+  // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #failed(): void {
+    const { onFailure } = this;
+    // Nobody listens yet: the error stays with the socket, and the relay meets it.
+    if (onFailure === null) return;
+    const errno = this.gear.sockets.error(this.descriptor);
+    this.fail(-(errno === 0 ? ECONNRESET : errno));
+  }
+
+  /** The socket failed outside of a relay. */
+  fail(failure: number): void {
+    this.failure = failure;
+    this.phase = IDLE;
+    this.sniffing = null;
+    const { onFailure } = this;
+    this.onFailure = null;
+    onFailure?.(new ProxyError("RESET", `the connection was reset: ${errnoName(failure)}`));
+  }
+
+  #detach(): void {
+    this.relay?.abandon();
+    this.onFailure = null;
+    this.sniffing = null;
+    this.securing = null;
+    this.dialled = null;
+  }
+
+  #reset(): void {
+    // A socket that failed or has seen both ends is closed already as far as TCP goes; UNIX sockets know no resets.
+    const over = this.failure !== 0 || (this.inputEnded && this.outputEnded);
+    if (!over && this.remote.kind === "ip" && this.descriptor >= 0) {
+      this.gear.sockets.resetOnClose(this.descriptor);
+    }
+    this.close();
+  }
+
+  /** Releases everything. What the kernel still has to send is sent. */
+  close(): void {
+    if (this.phase === CLOSED) return;
+    this.phase = CLOSED;
+    this.lingering?.stop();
+    this.dropOut();
+    this.dropHeld();
+    this.channel?.release();
+    this.channel = null;
+    if (this.descriptor < 0) return;
+    this.gear.loop.forget(this);
+    close(this.descriptor);
+  }
+}
