@@ -142,6 +142,7 @@ function originate(
 type Wrapped = TLSSocket & {
   /** From then on errors reach the socket's `error` event. */
   _releaseControl(): boolean;
+  _emitTLSError(error: Error): void;
   /** Ends TLS on the descriptor, which goes back to the socket that was wrapped. */
   _destroySSL(): void;
   readonly ssl: { verifyError(): (Error & { code?: string }) | null | undefined } | null;
@@ -189,6 +190,9 @@ class Handshake {
 
   begin(): void {
     const wrapped = this.#wrapped;
+    wrapped._releaseControl();
+    // Errors that need no destroying: an alert behind the peer's last handshake message, a failing raw socket.
+    wrapped._emitTLSError = (error) => this.#broken(error);
     wrapped.on(this.#server ? "secure" : "secureConnect", this.#stands);
     wrapped.on("end", this.#gone);
     if (!this.#server) wrapped.on("session", this.#keepSession);
@@ -205,7 +209,9 @@ class Handshake {
   /** Gives the socket its own ways back. */
   #letGo(): Wrapped {
     const wrapped = this.#wrapped;
-    delete (wrapped as Partial<Pick<Wrapped, "destroy">>).destroy;
+    const own = wrapped as Partial<Pick<Wrapped, "destroy" | "_emitTLSError">>;
+    delete own.destroy;
+    delete own._emitTLSError;
     wrapped.off("secure", this.#stands);
     wrapped.off("secureConnect", this.#stands);
     wrapped.off("end", this.#gone);
@@ -298,8 +304,11 @@ class Handshake {
   #tell(error: ProxyError | null, facts: TlsFacts | null, alert: Uint8Array | null = null): void {
     this.#secret?.fill(0);
     this.#secret = null;
-    this.#letGo()._releaseControl();
-    if (this.#failure !== null && !this.#raw.destroyed) this.#unwrap(alert);
+    this.#letGo();
+    // A system error leaves nobody to tell, and the descriptor would never report anything again.
+    if ((this.#failure?.cause as NodeJS.ErrnoException | undefined)?.syscall !== undefined)
+      this.#raw.destroy();
+    else if (this.#failure !== null && !this.#raw.destroyed) this.#unwrap(alert);
     this.#done(error, facts);
   }
 
