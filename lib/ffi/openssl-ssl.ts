@@ -15,6 +15,9 @@ export const SSL_ERROR_ZERO_RETURN = 6;
 /** SSL_ctrl(3), openssl/ssl.h. */
 export const SSL_CTRL_SET_TLSEXT_HOSTNAME = 55;
 
+/** SSL_set_shutdown(3). */
+export const SSL_SENT_SHUTDOWN = 1;
+
 /** SSL_version(3). */
 export const TLS1_2_VERSION = 0x0303;
 export const TLS1_3_VERSION = 0x0304;
@@ -40,6 +43,8 @@ export interface SslFunctions {
   SSL_write(ssl: Pointer, data: Pointer, length: number): number;
   /** SSL_shutdown(3). Sends close_notify once. 0: sent; 1: both sides have; < 0: SSL_get_error. */
   SSL_shutdown(ssl: Pointer): number;
+  /** SSL_set_shutdown(3). Says what was sent and received without doing it. */
+  SSL_set_shutdown(ssl: Pointer, mode: number): void;
   /** SSL_get_error(3). Must follow the failed call at once, on the same thread. */
   SSL_get_error(ssl: Pointer, result: number): number;
   /** SSL_version(3). */
@@ -82,6 +87,7 @@ export function bindSsl(bind: Bind): SslFunctions {
     SSL_read: bind("SSL_read", int, [pointer, pointer, int]),
     SSL_write: bind("SSL_write", int, [pointer, pointer, int]),
     SSL_shutdown: bind("SSL_shutdown", int, [pointer]),
+    SSL_set_shutdown: bind("SSL_set_shutdown", C.void, [pointer, int]),
     SSL_get_error: bind("SSL_get_error", int, [pointer, int]),
     SSL_version: bind("SSL_version", int, [pointer]),
     SSL_get_current_cipher: bind("SSL_get_current_cipher", pointer, [pointer]),

@@ -19,6 +19,7 @@ import {
   SSL_ERROR_WANT_READ,
   SSL_ERROR_WANT_WRITE,
   SSL_ERROR_ZERO_RETURN,
+  SSL_SENT_SHUTDOWN,
   TLS1_3_VERSION,
 } from "../../ffi/openssl-ssl.ts";
 import { LINK_BYTES, type Peer, type SecureOptions, type TlsFacts } from "../transport.ts";
@@ -212,7 +213,10 @@ export class EpollTlsChannel implements TlsChannel {
     this.#input = this.#output = FAILED;
     this.#ended = true;
     if (this.#ring.owner === this) this.#abandon();
-    this.#engine.lib.SSL_free(ssl);
+    const { lib } = this.#engine;
+    // OpenSSL spoils the session of a connection that ends without close_notify, as TLS 1.0 had it; a reset is no such reason.
+    if (this.#standing && this.#failure === null) lib.SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN);
+    lib.SSL_free(ssl);
   }
 
   /** X509_verify_cert(3) in our words. Called by OpenSSL through the engine. 1: verified and let in. */
