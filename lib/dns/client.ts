@@ -80,8 +80,15 @@ export interface Answer {
 const TIMEOUT_MS = 2000;
 const ATTEMPTS = 3;
 const DEADLINE_MS = 10_000;
-// How long a server that failed is asked last.
+// How long a server that failed is asked last. SERVFAIL and its like may be about one name only.
 const PENALTY_MS = 30_000;
+const SERVER_TROUBLE: ReadonlySet<AnswerKind> = new Set([
+  "timeout",
+  "unreachable",
+  "malformed",
+  "refused",
+  "lame",
+]);
 // How long a server that broke the case or refused EDNS is spared it before it is tried again.
 const QUIRK_MS = 15 * 60_000;
 // Mixed case, without it, without EDNS, TCP: no server needs more steps than that.
@@ -172,7 +179,9 @@ export class DnsClient {
           this.#mannersOf(server).failedUntil = 0;
           return answer;
         }
-        this.#mannersOf(server).failedUntil = performance.now() + PENALTY_MS;
+        if (SERVER_TROUBLE.has(answer.kind)) {
+          this.#mannersOf(server).failedUntil = performance.now() + PENALTY_MS;
+        }
         // Only silence is worth another round: a server that refused will refuse again.
         if (answer.kind === "timeout") silent.push(server);
         // A server's own word says more than silence.
@@ -202,8 +211,14 @@ export class DnsClient {
     let droppedEdns = false;
     let asked: Asked | null = null;
     for (let step = 0; step < MAX_STEPS; step++) {
-      const wait = Math.ceil(endsAt - performance.now());
-      if (asked !== null && wait <= 0) break;
+      const wait = step === 0 ? timeout : Math.ceil(endsAt - performance.now());
+      if (asked !== null && wait <= 0) {
+        // What came so far was to be asked again, so it is no answer.
+        return {
+          outcome: { kind: "timeout", detail: "no time was left to ask again" },
+          transport: asked.transport,
+        };
+      }
       const sent = mixed ? mixCase(name, this.#random) : name;
       const id = randomInt(65536);
       const exchange: Exchange = {
@@ -211,7 +226,7 @@ export class DnsClient {
         name: sent,
         type,
         wire: encodeQuery(id, sent, type, edns),
-        timeout: Math.max(wait, 1),
+        timeout: wait,
         signal,
         // Over TCP nobody can forge from off the path, so case proves nothing there.
         strictCase: mixed && !tcp && manners.noCaseUntil === -1,

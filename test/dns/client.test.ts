@@ -68,6 +68,8 @@ test("NXDOMAIN, NODATA and the failures stay distinct", async (t) => {
   for (const [kind, rcode] of Object.entries(rcodes)) {
     const dns = await startResponder(t, (query) => respond(query, [], { rcode }));
     assert.equal((await clientOf(dns).query("web.test", "A")).kind, kind);
+    const withoutEdns = kind === "formerr" || kind === "notimp" ? 1 : 0;
+    assert.equal(dns.queries.length, 1 + withoutEdns, "a server that said no is not asked again");
   }
   const dns = await startResponder(t, zone([a("web.test", "192.0.2.1")], soa("test", 5)));
   const client = clientOf(dns);
@@ -335,6 +337,25 @@ test("all servers silent is a timeout within the deadline; none reachable over T
   assert.equal((await slow.query("web.test", "A")).kind, "timeout");
   const refused = new DnsClient({ servers: [dead], tcp: true });
   assert.equal((await refused.query("web.test", "A")).kind, "unreachable");
+});
+
+test("each round is twice as patient as the one before", async (t) => {
+  const client = new DnsClient({ servers: [await deadServer(t)], timeout: 10, attempts: 3 });
+  const { attempts } = await client.query("web.test", "A");
+  assert.deepEqual(
+    attempts.map(({ result }) => result),
+    ["no answer in 10 ms", "no answer in 20 ms", "no answer in 40 ms"],
+  );
+});
+
+test("SERVFAIL for one name does not put the server last for others", async (t) => {
+  const one = await startResponder(t, (query) =>
+    query.name.toLowerCase() === "sick.test" ? respond(query, [], { rcode: 2 }) : good(query),
+  );
+  const two = await startResponder(t, good);
+  const client = clientOf(one, two);
+  assert.equal((await client.query("sick.test", "A")).server, two.key);
+  assert.equal((await client.query("web.test", "A")).server, one.key);
 });
 
 test("the server to avoid is asked last", async (t) => {

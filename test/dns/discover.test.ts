@@ -20,7 +20,7 @@ const NAME = "_db._tcp.example.test";
 const RECORDS: Answer[] = [
   srv(NAME, [10, 60, 5432, "db1.example.test"], 30),
   srv(NAME, [10, 20, 5433, "db2.example.test"], 30),
-  srv(NAME, [10, 20, 5432, "gone.example.test"], 30),
+  srv(NAME, [10, 70, 5432, "gone.example.test"], 30),
   srv(NAME, [20, 0, 5432, "spare.example.test"], 30),
   a("db1.example.test", "192.0.2.1", 20),
   aaaa("db1.example.test", "2001:db8::1", 25),
@@ -50,9 +50,9 @@ test("a service: tiers, shares of those that can be reached, addresses, TTL, fac
       [
         10,
         [
+          ["gone.example.test", 0, []],
           ["db1.example.test", 75, ["192.0.2.1", "2001:db8::1"]],
           ["db2.example.test", 25, ["192.0.2.2"]],
-          ["gone.example.test", 0, []],
         ],
       ],
       [20, [["spare.example.test", 100, ["192.0.2.3"]]]],
@@ -70,7 +70,7 @@ test("as text it fits 80 columns and names what matters", async (t) => {
   assert.match(text, /^_db\._tcp\.example\.test: 4 addresses, from 127\.0\.0\.1:\d+ over udp/);
   assert.match(
     text,
-    /priority 10\n {5}75 % {2}weight 60 {2}TTL 30 s {2}db1\.example\.test:5432\n {11}192\.0\.2\.1 {2}TTL 20 s/,
+    /\n {5}75 % {2}weight 60 {2}TTL 30 s {2}db1\.example\.test:5432\n {11}192\.0\.2\.1 {2}TTL 20 s/,
   );
   assert.match(text, /priority 20 \(only when all above are down\)/);
   assert.match(text, /no address: gets no connections/);

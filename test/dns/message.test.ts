@@ -102,7 +102,7 @@ test("random bytes are a message or a fault", () => {
 });
 
 test("compression pointers that loop or lead forward are faults", () => {
-  assert.match(fault(withAnswer("c00c", "00010001", "0000003c", "0004", "7f000001")), /pointer/); // itself
+  assert.match(fault(withAnswer("c00c", "00010001", "0000003c", "0004", "7f000001")), /leads forward/); // itself
   assert.match(fault(withAnswer("c00e", "c00c", "00010001", "0000003c", "0004", "7f000001")), /pointer/);
   assert.match(fault(withAnswer("c000", "00010001", "0000003c", "0004", "7f000001")), /pointer/); // the header
   assert.match(fault(withAnswer("41", "00010001", "0000003c", "0004", "7f000001")), /label/);

@@ -338,6 +338,24 @@ test("half of the targets gone passes at once, more is held back until confirmed
   assert.equal(bench.served, "5");
 });
 
+test("the second opinion is asked for, not remembered", async (t) => {
+  let list = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
+  const bench = new Bench(
+    t,
+    (name, type) => (type === "A" ? addresses(name, type, list) : { kind: "nodata", ttl: 30 }),
+    {
+      source: { kind: "dns", host: "names.test", port: 80 },
+    },
+  );
+  await bench.start();
+  list = ["192.0.2.1"];
+  await bench.next();
+  assert.equal(bench.served, "1,2,3");
+  list = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
+  await bench.next();
+  assert.deepEqual([bench.served, bench.resolver.state.held], ["1,2,3", 0]);
+});
+
 test("a flapping answer removes nobody", async (t) => {
   const bench = new Bench(t, () => service([1, 2, 3, 4]));
   await bench.start();

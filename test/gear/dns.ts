@@ -57,7 +57,8 @@ export async function startResponder(
   const kind = host.includes(":") ? "udp6" : "udp4";
   const { socket, listener, port } = await bindBoth(kind, host, options.tcp !== false);
   const stray = createSocket(kind);
-  stray.bind(0, host === "127.0.0.1" ? "127.0.0.2" : host);
+  if (host === "127.0.0.1") stray.bind(port, "127.0.0.2");
+  else stray.bind(0, host);
   const beside = createSocket(kind);
   beside.bind(0, host);
   await Promise.all([once(stray, "listening"), once(beside, "listening")]);
