@@ -3,18 +3,18 @@
  * can reach it can read it, so it belongs on a UNIX socket (mode 0600) or on loopback. Paths: interface.md section 5.
  */
 import { chmodSync, readFileSync } from "node:fs";
-import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { DnsTargetsState } from "./dns/source.ts";
 import { ProxyError } from "./errors.ts";
 import { countDescriptors } from "./listen/descriptors.ts";
 import { claimPath } from "./listen/unix.ts";
-import { METRICS_TYPE, metricsText } from "./observe/metrics.ts";
 import { sumListener } from "./observe/counters.ts";
+import { METRICS_TYPE, metricsText } from "./observe/metrics.ts";
 import type { Proxy } from "./proxy.ts";
 import { describeIdentity } from "./tls/identity.ts";
-import { type SocketAddress, formatAddress } from "./wire/address.ts";
-import { CONNECTIONS, CONNECTION_LIMIT, DROPPED_LINES } from "./worker.ts";
+import { formatAddress, type SocketAddress } from "./wire/address.ts";
+import { CONNECTION_LIMIT, CONNECTIONS, DROPPED_LINES } from "./worker.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -35,9 +35,14 @@ export interface Admin {
 export async function openAdmin(proxy: Proxy): Promise<Admin> {
   const listen = proxy.config.admin!.listen;
   const started = Date.now();
-  const http = createServer({ requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS }, (request, response) => {
-    answer(proxy, started, request, response).catch((error: Error) => reply(response, 500, { error: error.message }));
-  });
+  const http = createServer(
+    { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS },
+    (request, response) => {
+      answer(proxy, started, request, response).catch((error: Error) =>
+        reply(response, 500, { error: error.message }),
+      );
+    },
+  );
   http.maxConnections = MAX_CLIENTS;
   http.on("connection", (socket: Socket) => socket.setTimeout(REQUEST_MS, () => socket.destroy()));
   if (listen.kind === "unix") await claimPath(listen.path);
@@ -45,13 +50,18 @@ export async function openAdmin(proxy: Proxy): Promise<Admin> {
     http.once("error", (error) =>
       reject(new ProxyError("LISTEN", `admin ${formatAddress(listen)}: ${error.message}`, { cause: error })),
     );
-    http.listen(listen.kind === "unix" ? { path: listen.path } : { host: listen.host, port: listen.port }, resolve);
+    http.listen(
+      listen.kind === "unix" ? { path: listen.path } : { host: listen.host, port: listen.port },
+      resolve,
+    );
   });
   if (listen.kind === "unix") chmodSync(listen.path, 0o600);
   const bound = http.address();
   return {
     address:
-      bound !== null && typeof bound === "object" ? { kind: "ip", host: bound.address, port: bound.port } : listen,
+      bound !== null && typeof bound === "object"
+        ? { kind: "ip", host: bound.address, port: bound.port }
+        : listen,
     close: () =>
       new Promise((resolve) => {
         http.close(() => resolve());
@@ -60,7 +70,12 @@ export async function openAdmin(proxy: Proxy): Promise<Admin> {
   };
 }
 
-async function answer(proxy: Proxy, started: number, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  proxy: Proxy,
+  started: number,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const url = new URL(request.url ?? "/", "http://admin");
   if (request.method !== "GET" && request.method !== "HEAD") {
     return reply(response, 405, { error: `${request.method} is not available in this version` });
@@ -69,7 +84,10 @@ async function answer(proxy: Proxy, started: number, request: IncomingMessage, r
     case "/live":
       return reply(response, 200, { live: true });
     case "/ready":
-      return reply(response, proxy.state === "running" ? 200 : 503, { ready: proxy.state === "running", state: proxy.state });
+      return reply(response, proxy.state === "running" ? 200 : 503, {
+        ready: proxy.state === "running",
+        state: proxy.state,
+      });
     case "/metrics":
       response.writeHead(200, { "content-type": METRICS_TYPE });
       response.end(await metricsText(metricsView(proxy)));
@@ -78,11 +96,16 @@ async function answer(proxy: Proxy, started: number, request: IncomingMessage, r
       return reply(response, 200, statusOf(proxy, started));
     case "/connections": {
       const limit = Number(url.searchParams.get("limit") ?? DEFAULT_ROWS);
-      if (!Number.isInteger(limit) || limit < 1) return reply(response, 400, { error: "limit must be a positive integer" });
+      if (!Number.isInteger(limit) || limit < 1)
+        return reply(response, 400, { error: "limit must be a positive integer" });
       return reply(response, 200, await proxy.connections(limit));
     }
     case "/clusters":
-      return reply(response, 200, [...proxy.clusters.values()].map((cluster) => cluster.describe()));
+      return reply(
+        response,
+        200,
+        [...proxy.clusters.values()].map((cluster) => cluster.describe()),
+      );
     default:
       return reply(response, 404, {
         error: `no such path: ${url.pathname}`,
@@ -137,7 +160,12 @@ function metricsView(proxy: Proxy) {
     listeners: proxy.listenerRows(),
     clusters: proxy.clusterRows(),
     endpoints: clusters.flatMap(({ name, endpoints }) =>
-      endpoints.map(({ key, health, active }) => ({ cluster: name, endpoint: key, up: health === "up", active })),
+      endpoints.map(({ key, health, active }) => ({
+        cluster: name,
+        endpoint: key,
+        up: health === "up",
+        active,
+      })),
     ),
     dnsAnswers: clusters.flatMap(({ sources }) =>
       (sources as readonly DnsTargetsState[]).flatMap(({ name, answers }) =>

@@ -9,19 +9,26 @@
  * phases, because a connection is in one phase at a time. `#end` is the only exit: it closes both sides, gives back what was
  * counted and hands the record on.
  */
-import { type ProxyError, type Reason, asProxyError } from "./errors.ts";
+
 import type { Endpoint } from "./cluster/endpoint.ts";
 import { ACTIVE } from "./cluster/endpoint.ts";
 import type { RouteConfig } from "./config/config.ts";
+import { asProxyError, type ProxyError, type Reason } from "./errors.ts";
 import type { ClusterScope, ListenerScope } from "./generation.ts";
 import { countAccepted, countBytes, countDial, countEnded, countHandshake } from "./observe/counters.ts";
 import { ConnectionRecord } from "./observe/record.ts";
 import type { Timer } from "./timing/wheel.ts";
+import { announcement } from "./tls/announcement.ts";
 import type { Look, RelayEnd, Stream, Transport } from "./transport/transport.ts";
-import { type SocketAddress, formatAddress } from "./wire/address.ts";
+import { formatAddress, type SocketAddress } from "./wire/address.ts";
 import { ALERT, plainAlert } from "./wire/alert.ts";
 import { parseHello } from "./wire/hello.ts";
-import { announceHeader, type ProxyHeader, readProxyHeader } from "./wire/proxy-header.ts";
+import {
+  decodeProxyHeader,
+  encodeProxyHeader,
+  MAX_PROXY_HEADER,
+  type ProxyHeader,
+} from "./wire/proxy-header.ts";
 
 /** What a connection asks of the worker it lives in. */
 export interface Surroundings {
@@ -35,8 +42,6 @@ export interface Surroundings {
 
 type Phase = "hello" | "handshake" | "wait" | "dial" | "originate" | "relay";
 
-// Room for the longest PROXY v2 header that is still read: addresses and TLVs of a full client certificate.
-const PROXY_HEADER_BYTES = 8 * 1024;
 // A lifetime ends up to a tenth early, at random, so that connections born together do not end together.
 const LIFETIME_JITTER = 0.1;
 
@@ -157,18 +162,22 @@ export class Connection {
       return this.#end("untrusted_proxy_header", `${this.record.source} is not in proxy_protocol.trusted`);
     }
     this.#enter("hello", this.listener.config.timeouts.hello);
-    this.#peek(PROXY_HEADER_BYTES, (bytes, ended) => {
-      const verdict = readProxyHeader(bytes);
+    this.#peek(MAX_PROXY_HEADER, (bytes, ended) => {
+      const verdict = decodeProxyHeader(bytes);
       switch (verdict.kind) {
         case "more":
-          if (!ended && verdict.need <= PROXY_HEADER_BYTES) return verdict.need;
-          this.#end("bad_proxy_header", ended ? "the client closed within the header" : "the header is too long");
+          if (!ended && verdict.need <= MAX_PROXY_HEADER) return verdict.need;
+          this.#end(
+            "bad_proxy_header",
+            ended ? "the client closed within the header" : "the header is too long",
+          );
           return 0;
         case "bad":
           this.#end("bad_proxy_header", verdict.why);
           return 0;
         case "absent":
-          if (mode === "require") this.#end("bad_proxy_header", "no PROXY header, and this listener requires one");
+          if (mode === "require")
+            this.#end("bad_proxy_header", "no PROXY header, and this listener requires one");
           else next();
           return 0;
         default:
@@ -187,7 +196,8 @@ export class Connection {
   /** Takes over what a trusted header says; limits then count the client that it names. */
   #adopt(header: ProxyHeader): void {
     this.#announced = header;
-    if (header.uniqueId !== null) this.record.parent = Buffer.from(header.uniqueId).toString("hex");
+    const { uniqueId } = header.tlvs;
+    if (uniqueId !== undefined) this.record.parent = Buffer.from(uniqueId).toString("hex");
     if (header.source === null || header.destination === null) return;
     this.record.source = formatAddress(header.source);
     this.record.destination = formatAddress(header.destination);
@@ -195,7 +205,11 @@ export class Connection {
 
   #sniff(): void {
     if (this.#over) return;
-    if (!this.listener.table.needsHello) return this.#match();
+    const { table } = this.listener;
+    if (!table.needsHello) return this.#match();
+    // Where no hello could change the route, do not wait for one: the service may speak first.
+    if (!table.clientFirst && table.matchEarly(this.#clientHost(), this.#destination()) !== null)
+      return this.#match();
     const limit = this.listener.helloBytes;
     this.#enter("hello", this.listener.config.timeouts.hello);
     this.#peek(limit, (bytes, ended) => {
@@ -203,7 +217,10 @@ export class Connection {
       switch (verdict.kind) {
         case "more":
           if (ended) {
-            this.#end("bad_hello", bytes.length === 0 ? "closed before a hello" : "closed in the middle of the hello");
+            this.#end(
+              "bad_hello",
+              bytes.length === 0 ? "closed before a hello" : "closed in the middle of the hello",
+            );
             return 0;
           }
           return verdict.need;
@@ -211,8 +228,8 @@ export class Connection {
           this.#refuse("bad_hello", verdict.why, verdict.alert);
           return 0;
         case "not_tls":
-          if (this.listener.table.acceptsPlain) this.#match();
-          else this.#refuse("bad_hello", verdict.why, null);
+          if (table.needsTls) this.#refuse("bad_hello", verdict.why, null);
+          else this.#match();
           return 0;
         default: {
           const { hello } = verdict;
@@ -315,7 +332,7 @@ export class Connection {
     const dialled = this.#guard((error: ProxyError | null) => {
       if (error !== null) {
         this.#upstream = null;
-        return this.#dialFailed("dial_failed", error.message);
+        return this.#dialFailed("dial_failed", error.message, error.code === "DIAL");
       }
       const ms = transport.now() - this.#phaseStarted;
       this.record.dialMs = ms;
@@ -331,17 +348,16 @@ export class Connection {
     upstream.onFailure = this.#guard((error) => this.#dialFailed("dial_failed", error.message));
     if (cluster.config.proxyProtocol !== "off") {
       upstream.send(
-        announceHeader(cluster.config.proxyProtocol, {
+        encodeProxyHeader({
+          version: cluster.config.proxyProtocol === "v1" ? 1 : 2,
+          command: "proxy",
           source: this.#announced?.source ?? this.#downstream.remote,
-          destination: this.#announced?.destination ?? this.#downstream.local,
-          uniqueId: Buffer.from(this.record.id, "hex"),
-          alpn: this.record.downstreamTls?.alpn ?? null,
-          authority: this.record.sni,
-          tls: this.record.downstreamTls,
+          destination: this.#destination(),
+          tlvs: announcement(Buffer.from(this.record.id, "hex"), this.record.sni, this.record.downstreamTls),
         }),
       );
     }
-    if (cluster.context === null) this.#connected(cluster, endpoint);
+    if (cluster.context === null) this.#connected();
     else this.#originate(cluster, endpoint);
   }
 
@@ -355,13 +371,15 @@ export class Connection {
     const secured = this.#guard((error: ProxyError | null) => {
       this.record.upstreamTls = upstream.tls;
       if (error !== null) return this.#dialFailed(upstreamReason(error), `${endpoint.key}: ${error.message}`);
-      this.#connected(cluster, endpoint);
+      // Who completes a handshake works; who only accepts has proved nothing yet.
+      cluster.view.dialSucceeded(endpoint);
+      this.#connected();
     });
     upstream.secure(cluster.context!, { serverName, sessionKey: `${endpoint.key} ${serverName}` }, secured);
   }
 
   /** One endpoint failed and no byte was relayed yet: the next one, while the deadline, the count and the budget allow it. */
-  #dialFailed(reason: Reason, message: string): void {
+  #dialFailed(reason: Reason, message: string, itsFault = true): void {
     const cluster = this.#cluster!;
     const endpoint = this.#endpoint!;
     const upstream = this.#upstream;
@@ -371,7 +389,7 @@ export class Connection {
       if (reason === "dial_failed" || reason === "dial_timeout") upstream.reset();
       else upstream.finish();
     }
-    cluster.view.dialFailed(endpoint);
+    if (itsFault) cluster.view.dialFailed(endpoint);
     Atomics.sub(endpoint.cell, ACTIVE, 1);
     this.#endpoint = null;
     const retries = this.#tried.length - 1;
@@ -385,9 +403,8 @@ export class Connection {
 
   // ── relay ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #connected(cluster: ClusterScope, endpoint: Endpoint): void {
+  #connected(): void {
     const { transport } = this.#around;
-    cluster.view.dialSucceeded(endpoint);
     this.record.phase = "relay";
     this.record.lastActive = transport.now();
     this.#phase = "relay";
@@ -444,7 +461,10 @@ export class Connection {
       case "handshake":
         return this.#end("handshake_timeout", `no complete TLS handshake within ${timeouts.handshake} ms`);
       case "wait":
-        return this.#end("no_endpoint", `cluster ${this.#cluster!.config.name} was not resolved within ${timeouts.connect} ms`);
+        return this.#end(
+          "no_endpoint",
+          `cluster ${this.#cluster!.config.name} was not resolved within ${timeouts.connect} ms`,
+        );
       case "dial":
         return this.#dialFailed("dial_timeout", `${this.#endpoint!.key} did not answer in time`);
       case "originate":
@@ -459,7 +479,10 @@ export class Connection {
         const half = this.record.endedUp || this.record.endedDown;
         if (half && timeouts.halfClose > 0) {
           const open = this.record.endedUp ? "upstream" : "client";
-          return this.#end("half_close_timeout", `half-closed, and nothing from the ${open} for ${timeouts.halfClose} ms`);
+          return this.#end(
+            "half_close_timeout",
+            `half-closed, and nothing from the ${open} for ${timeouts.halfClose} ms`,
+          );
         }
         return this.#end("idle", `no byte either way for ${timeouts.idle} ms`);
       }
@@ -490,7 +513,10 @@ export class Connection {
     else this.#downstream.reset();
     if (orderly) this.#upstream?.finish();
     else this.#upstream?.reset();
-    if (this.#endpoint !== null) Atomics.sub(this.#endpoint.cell, ACTIVE, 1);
+    if (this.#endpoint !== null) {
+      if (reason === "ok" || record.bytesDown > 0) this.#cluster!.view.dialSucceeded(this.#endpoint);
+      Atomics.sub(this.#endpoint.cell, ACTIVE, 1);
+    }
     if (this.#admitted !== null) this.#around.leave(this.listener, this.#admitted);
     this.countFlow();
     countEnded(this.listener.row, record);

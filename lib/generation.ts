@@ -5,11 +5,11 @@
  * in, so an old generation lives exactly as long as its last connection.
  */
 import { createHash } from "node:crypto";
-import { ClusterView } from "./cluster/pool.ts";
 import type { EndpointSet } from "./cluster/endpoint.ts";
+import { ClusterView } from "./cluster/pool.ts";
 import type { ClusterConfig, Config, ListenerConfig, RouteConfig } from "./config/config.ts";
 import { ProxyError } from "./errors.ts";
-import { type RouteTable, compileRoutes } from "./route/table.ts";
+import { compileRoutes, type RouteTable } from "./route/table.ts";
 import { clientSpec, serverSpec } from "./tls/context.ts";
 import type { Identity } from "./tls/identity.ts";
 import type { TlsContext, TlsContextSpec, Transport } from "./transport/transport.ts";
@@ -75,7 +75,12 @@ export interface Generation {
 export type OnFailures = (cluster: string, endpoint: string, count: number) => void;
 
 /** Compiles a plan. Throws ProxyError IDENTITY when the transport cannot use what it is given. */
-export function compile(plan: Plan, transport: Transport, previous: Generation | null, onFailures: OnFailures): Generation {
+export function compile(
+  plan: Plan,
+  transport: Transport,
+  previous: Generation | null,
+  onFailures: OnFailures,
+): Generation {
   const contexts = new Map<string, TlsContext>();
   const contextFor = (spec: TlsContextSpec): TlsContext => {
     const key = digest(spec);
@@ -86,7 +91,9 @@ export function compile(plan: Plan, transport: Transport, previous: Generation |
 
   const clusters = new Map<string, ClusterScope>();
   for (const config of Object.values(plan.config.clusters)) {
-    const view = new ClusterView(config, Math.random, (endpoint, count) => onFailures(config.name, endpoint.key, count));
+    const view = new ClusterView(config, Math.random, (endpoint, count) =>
+      onFailures(config.name, endpoint.key, count),
+    );
     const identity = config.tls?.identity == null ? null : identityOf(plan, config.tls.identity);
     clusters.set(config.name, {
       config,
@@ -102,7 +109,10 @@ export function compile(plan: Plan, transport: Transport, previous: Generation |
     const served = new Map<RouteConfig, TlsContext>();
     for (const route of routes) {
       if (route.tls !== "terminate") continue;
-      served.set(route, contextFor(serverSpec(route, identityOf(plan, route.identity ?? ""), plan.ticketKeys)));
+      served.set(
+        route,
+        contextFor(serverSpec(route, identityOf(plan, route.identity ?? ""), plan.ticketKeys)),
+      );
     }
     const trusted = cidrSet(config.proxyProtocol.trusted);
     return {

@@ -35,7 +35,9 @@ function report(thrown: unknown): void {
 }
 
 /** Runs a command and ends the process with its answer; a command that answers nothing goes on running. */
-function command<T>(body: (args: T) => Promise<number | undefined> | number | undefined): (args: T) => Promise<void> {
+function command<T>(
+  body: (args: T) => Promise<number | undefined> | number | undefined,
+): (args: T) => Promise<void> {
   return async (args) => {
     try {
       const code = await body(args);
@@ -48,16 +50,36 @@ function command<T>(body: (args: T) => Promise<number | undefined> | number | un
 }
 
 const configFile = (argv: Argv) =>
-  argv.option("config", { alias: "c", type: "string", demandOption: true, requiresArg: true, describe: "configuration file" });
+  argv.option("config", {
+    alias: "c",
+    type: "string",
+    demandOption: true,
+    requiresArg: true,
+    describe: "configuration file",
+  });
 
 const tunnelEnds = (argv: Argv) =>
   argv
-    .option("listen", { type: "string", demandOption: true, requiresArg: true, describe: "address to listen on" })
-    .option("target", { type: "string", demandOption: true, requiresArg: true, describe: "address to connect to" })
+    .option("listen", {
+      type: "string",
+      demandOption: true,
+      requiresArg: true,
+      describe: "address to listen on",
+    })
+    .option("target", {
+      type: "string",
+      demandOption: true,
+      requiresArg: true,
+      describe: "address to connect to",
+    })
     .option("cert", { type: "string", requiresArg: true, describe: "own certificate chain (PEM)" })
     .option("key", { type: "string", requiresArg: true, describe: "its private key (PEM)" })
     .option("ca", { type: "string", requiresArg: true, describe: "trust bundle for the peer (PEM)" })
-    .option("transport", { choices: ["auto", "epoll", "net"] as const, default: "auto" as const, describe: "data plane" })
+    .option("transport", {
+      choices: ["auto", "epoll", "net"] as const,
+      default: "auto" as const,
+      describe: "data plane",
+    })
     .option("log-level", { type: "string", default: "info", describe: "trace to fatal, or silent" });
 
 const LIST = { type: "string", array: true, requiresArg: true, default: [] as string[] } as const;
@@ -81,7 +103,9 @@ const verified = <T>(argv: Argv<T>) =>
 
 await yargs(process.argv.slice(2))
   .scriptName("millrace")
-  .usage("$0 — a Layer-4 TCP/TLS proxy: SNI routing, mTLS tunnels, DNS discovery\n\nUsage: $0 <command> [options]")
+  .usage(
+    "$0 — a Layer-4 TCP/TLS proxy: SNI routing, mTLS tunnels, DNS discovery\n\nUsage: $0 <command> [options]",
+  )
   .command(
     ["run", "$0"],
     "run the proxy",
@@ -102,7 +126,11 @@ await yargs(process.argv.slice(2))
     "mTLS in, plain out: one line, no file",
     (argv) =>
       allowed(tunnelEnds(argv))
-        .option("disable-client-auth", { type: "boolean", default: false, describe: "ask no client for a certificate" })
+        .option("disable-client-auth", {
+          type: "boolean",
+          default: false,
+          describe: "ask no client for a certificate",
+        })
         .example(
           "$0 server --listen :8443 --target 127.0.0.1:5432 \\\n  --cert s.crt --key s.key --ca ca.crt --allow-dns app.internal",
           "PostgreSQL behind mTLS",
@@ -127,7 +155,11 @@ await yargs(process.argv.slice(2))
     (argv) =>
       argv
         .option("once", { type: "boolean", default: false, describe: "exit after the demonstration" })
-        .option("transport", { choices: ["auto", "epoll", "net"] as const, default: "auto" as const, describe: "data plane" })
+        .option("transport", {
+          choices: ["auto", "epoll", "net"] as const,
+          default: "auto" as const,
+          describe: "data plane",
+        })
         .example("$0 quickstart", "keeps running, for you to play with"),
     command((args) => quickstart(args)),
   )
@@ -136,15 +168,27 @@ await yargs(process.argv.slice(2))
     "say which route a client would take, and why not the others",
     (argv) =>
       configFile(argv)
-        .option("listener", { type: "string", demandOption: true, requiresArg: true, describe: "listener by name" })
+        .option("listener", {
+          type: "string",
+          demandOption: true,
+          requiresArg: true,
+          describe: "listener by name",
+        })
         .option("sni", { type: "string", requiresArg: true, describe: "server name in the hello" })
         .option("alpn", { type: "string", array: true, default: [], describe: "protocols in the hello" })
         .option("from", { type: "string", requiresArg: true, describe: "client's IP address" })
         .option("destination", { type: "string", requiresArg: true, describe: "address the client dialled" })
-        .option("hello", { type: "string", requiresArg: true, describe: "file with a ClientHello as captured" })
+        .option("hello", {
+          type: "string",
+          requiresArg: true,
+          describe: "file with a ClientHello as captured",
+        })
         .option("plain", { type: "boolean", default: false, describe: "a client that does not speak TLS" })
         .option("json", { type: "boolean", default: false, describe: "as JSON" })
-        .example("$0 explain -c m.yaml --listener edge --sni web.example.test", "exit 3 where nothing matches"),
+        .example(
+          "$0 explain -c m.yaml --listener edge --sni web.example.test",
+          "exit 3 where nothing matches",
+        ),
     command((args) => explain(args)),
   )
   .command(
@@ -152,8 +196,17 @@ await yargs(process.argv.slice(2))
     "ask a running proxy how it is",
     (argv) =>
       argv
-        .option("config", { alias: "c", type: "string", requiresArg: true, describe: "take the admin address from this file" })
-        .option("admin", { type: "string", requiresArg: true, describe: "admin address: unix:/path or IP:PORT" })
+        .option("config", {
+          alias: "c",
+          type: "string",
+          requiresArg: true,
+          describe: "take the admin address from this file",
+        })
+        .option("admin", {
+          type: "string",
+          requiresArg: true,
+          describe: "admin address: unix:/path or IP:PORT",
+        })
         .option("json", { type: "boolean", default: false, describe: "as JSON" })
         .example("$0 status --admin unix:/run/millrace/admin.sock", ""),
     command((args) => status(args)),
@@ -163,8 +216,18 @@ await yargs(process.argv.slice(2))
     "resolve a name as the proxy would: SRV tiers, shares, TTLs",
     (argv) =>
       argv
-        .positional("name", { type: "string", demandOption: true, describe: "_service._tcp.name (SRV) or host:port" })
-        .option("server", { type: "string", array: true, default: [], requiresArg: true, describe: "name server IP:PORT" })
+        .positional("name", {
+          type: "string",
+          demandOption: true,
+          describe: "_service._tcp.name (SRV) or host:port",
+        })
+        .option("server", {
+          type: "string",
+          array: true,
+          default: [],
+          requiresArg: true,
+          describe: "name server IP:PORT",
+        })
         .option("json", { type: "boolean", default: false, describe: "as JSON" })
         .example("$0 discover _db._tcp.example.test", "")
         .example("$0 discover api.internal:443 --server 127.0.0.1:5353", ""),
@@ -178,7 +241,11 @@ await yargs(process.argv.slice(2))
         (sub) =>
           sub
             .option("dir", { type: "string", default: "./pki", describe: "where the files go" })
-            .option("name", { type: "string", default: "Millrace development CA", describe: "its common name" })
+            .option("name", {
+              type: "string",
+              default: "Millrace development CA",
+              describe: "its common name",
+            })
             .option("days", { type: "number", default: 365, describe: "validity" })
             .option("force", { type: "boolean", default: false, describe: "overwrite" })
             .example("$0 pki init", ""),

@@ -13,20 +13,28 @@ import { createTargetSource } from "./dns/source.ts";
 import { ProxyError } from "./errors.ts";
 import type { Plan } from "./generation.ts";
 import { budgetDescriptors } from "./listen/descriptors.ts";
-import { createSharedSources } from "./listen/sources.ts";
 import { type Bound, bindListener } from "./listen/socket.ts";
+import { createSharedSources } from "./listen/sources.ts";
 import { claimPath } from "./listen/unix.ts";
 import { createClusterRow, createListenerRow } from "./observe/counters.ts";
 import { type Log, openLog } from "./observe/log.ts";
-import { type Identity, loadIdentity } from "./tls/identity.ts";
 import { clientSpec } from "./tls/context.ts";
+import { type Identity, loadIdentity } from "./tls/identity.ts";
 import { peerFromDer } from "./tls/peer.ts";
 import { TicketKeys } from "./tls/tickets.ts";
 import { IdentityWatch } from "./tls/watch.ts";
 import { type Choice, chooseTransport } from "./transport/choice.ts";
-import { type SocketAddress, formatAddress } from "./wire/address.ts";
-import { localHeader } from "./wire/proxy-header.ts";
-import { BEATS, CONNECTION_LIMIT, DROPPED_LINES, MAX_WORKERS, PENDING_LOG_BYTES, type Event, type Shared } from "./worker.ts";
+import { formatAddress, type SocketAddress } from "./wire/address.ts";
+import { encodeProxyHeader } from "./wire/proxy-header.ts";
+import {
+  BEATS,
+  CONNECTION_LIMIT,
+  DROPPED_LINES,
+  type Event,
+  MAX_WORKERS,
+  PENDING_LOG_BYTES,
+  type Shared,
+} from "./worker.ts";
 import { Workers } from "./workers.ts";
 
 export interface ProxyOptions {
@@ -218,14 +226,17 @@ export class Proxy {
       onEvent: (_, event) => this.#heard(event),
       onDeath: (error) => this.#died(error),
     });
-    if (choice.why !== null) this.#log.events.info({ transport: choice.transport, why: choice.why }, "transport");
+    if (choice.why !== null)
+      this.#log.events.info({ transport: choice.transport, why: choice.why }, "transport");
     await this.#apply(config, identities);
     this.#scheduleTickets();
     this.#log.events.info(
       {
         transport: choice.transport,
         workers: this.#workers.count,
-        listeners: Object.fromEntries([...this.#addresses].map(([name, address]) => [name, formatAddress(address)])),
+        listeners: Object.fromEntries(
+          [...this.#addresses].map(([name, address]) => [name, formatAddress(address)]),
+        ),
         connections_limit: limit,
       },
       "running",
@@ -270,7 +281,11 @@ export class Proxy {
     clusters: ReadonlyMap<string, Cluster>,
     worker: number,
   ): Plan {
-    const rowsOf = (rows: Map<string, Float64Array[]>, name: string, create: () => Float64Array): Float64Array => {
+    const rowsOf = (
+      rows: Map<string, Float64Array[]>,
+      name: string,
+      create: () => Float64Array,
+    ): Float64Array => {
       let all = rows.get(name);
       if (all === undefined) {
         all = Array.from({ length: this.#workers!.count }, create);
@@ -313,12 +328,20 @@ export class Proxy {
     for (const [name, cluster] of Object.entries(config.clusters)) {
       const running = this.#clusters.get(name);
       const identity = cluster.tls?.identity ?? null;
-      const unchanged = identity === null || this.#identities[identity]?.version === identities[identity]?.version;
-      if (running !== undefined && unchanged && same([running.config, this.#config.dns], [cluster, config.dns])) {
+      const unchanged =
+        identity === null || this.#identities[identity]?.version === identities[identity]?.version;
+      if (
+        running !== undefined &&
+        unchanged &&
+        same([running.config, this.#config.dns], [cluster, config.dns])
+      ) {
         next.set(name, running);
         continue;
       }
-      next.set(name, new Cluster(cluster, this.#clusterOptions(cluster, config, identities), running ?? null));
+      next.set(
+        name,
+        new Cluster(cluster, this.#clusterOptions(cluster, config, identities), running ?? null),
+      );
     }
     return next;
   }
@@ -400,7 +423,9 @@ export class Proxy {
   /** On epoll control binds, so that all workers share one queue. Rejects with what it bound released. */
   async #bindMissing(config: Config): Promise<Bound[]> {
     const fresh: Bound[] = [];
-    const standing = new Set(this.#generation === 0 ? [] : this.#config.listeners.map((old) => formatAddress(old.address)));
+    const standing = new Set(
+      this.#generation === 0 ? [] : this.#config.listeners.map((old) => formatAddress(old.address)),
+    );
     try {
       for (const { name, address } of config.listeners) {
         if (address.kind === "systemd" || standing.has(formatAddress(address))) continue;
@@ -426,7 +451,10 @@ export class Proxy {
     for (const bound of [...this.#bound.values()]) this.#unbind(bound);
   }
 
-  #resolvedAddresses(config: Config, fresh: Readonly<Record<string, SocketAddress>>): Map<string, SocketAddress> {
+  #resolvedAddresses(
+    config: Config,
+    fresh: Readonly<Record<string, SocketAddress>>,
+  ): Map<string, SocketAddress> {
     const addresses = new Map<string, SocketAddress>();
     for (const { name, address } of config.listeners) {
       const previous = this.#config.listeners.find((old) => same(old.address, address));
@@ -443,8 +471,13 @@ export class Proxy {
 
   #heard(event: Event): void {
     switch (event.type) {
+      case "fault":
+        this.#log.events.error({ error: event.message }, "a fault of ours, contained to one connection");
+        return;
       case "lines":
-        this.#log.lines(event.text, () => Atomics.sub(this.#shared.gauges, PENDING_LOG_BYTES, event.text.length));
+        this.#log.lines(event.text, () =>
+          Atomics.sub(this.#shared.gauges, PENDING_LOG_BYTES, event.text.length),
+        );
         return;
       case "failures":
         this.#clusters.get(event.cluster)?.report(event.endpoint, event.count);
@@ -465,7 +498,8 @@ export class Proxy {
     this.#closeBound();
     await this.#workers?.stop();
     const dropped = this.#shared.gauges[DROPPED_LINES]!;
-    if (dropped > 0) this.#log.events.warn({ dropped }, "access lines were dropped, because the log was not read");
+    if (dropped > 0)
+      this.#log.events.warn({ dropped }, "access lines were dropped, because the log was not read");
   }
 
   #inTurn<T>(change: () => Promise<T>): Promise<T> {
@@ -477,9 +511,22 @@ export class Proxy {
 
 async function loadIdentities(config: Config): Promise<Readonly<Record<string, Identity>>> {
   const entries = await Promise.all(
-    Object.values(config.identities).map(async (identity) => [identity.name, await loadIdentity(identity)] as const),
+    Object.values(config.identities).map(
+      async (identity) => [identity.name, await loadIdentity(identity)] as const,
+    ),
   );
   return Object.fromEntries(entries);
+}
+
+/** What a health check says ahead: it speaks for the proxy, not for a client. */
+function localHeader(version: "v1" | "v2"): Uint8Array {
+  return encodeProxyHeader({
+    version: version === "v1" ? 1 : 2,
+    command: "local",
+    source: null,
+    destination: null,
+    tlvs: {},
+  });
 }
 
 /** `auto`: one per CPU. */

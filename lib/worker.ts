@@ -3,15 +3,16 @@
  * are plain data, so that it makes no difference whether the worker lives in this thread (`net`) or in one of its own
  * (`epoll`). It shares nothing with other workers but counters.
  */
-import { Connection, type Surroundings } from "./connection.ts";
+
 import type { EndpointSet } from "./cluster/endpoint.ts";
-import { ProxyError, asProxyError } from "./errors.ts";
-import { type Generation, type ListenerScope, type Plan, compile } from "./generation.ts";
-import { SourceCounts, type SharedSources } from "./listen/sources.ts";
+import { Connection, type Surroundings } from "./connection.ts";
+import { asProxyError, ProxyError } from "./errors.ts";
+import { compile, type Generation, type ListenerScope, type Plan } from "./generation.ts";
+import { type SharedSources, SourceCounts } from "./listen/sources.ts";
 import { accessLine, liveRow } from "./observe/record.ts";
 import type { Timer } from "./timing/wheel.ts";
 import type { Listening, Transport } from "./transport/transport.ts";
-import { type SocketAddress, formatAddress } from "./wire/address.ts";
+import { formatAddress, type SocketAddress } from "./wire/address.ts";
 
 /** Control → worker. */
 export type Command =
@@ -38,7 +39,9 @@ export type Event =
   | { readonly type: "failures"; readonly cluster: string; readonly endpoint: string; readonly count: number }
   | { readonly type: "listed"; readonly query: number; readonly rows: readonly Record<string, unknown>[] }
   | { readonly type: "killed"; readonly query: number; readonly found: boolean }
-  | { readonly type: "drained" };
+  | { readonly type: "drained" }
+  /** A fault of ours that was contained to one connection. */
+  | { readonly type: "fault"; readonly message: string };
 
 /** Memory that all workers and control share. */
 export interface Shared {
@@ -170,6 +173,12 @@ export class Worker implements Surroundings {
     if (this.#draining && this.#connections.size === 0) this.#drained();
   }
 
+  /** Reports a fault that the transport contained. */
+  fault(thrown: unknown): void {
+    const message = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+    this.#emit({ type: "fault", message });
+  }
+
   /** Hands the batch of lines to control. The epoll loop calls it before it blocks for long. */
   flush(): void {
     if (this.#lines === "") return;
@@ -218,7 +227,8 @@ export class Worker implements Surroundings {
       let failed: ProxyError | null = null;
       for (const scope of missing) {
         const open = this.#listen(scope, plan.descriptors[scope.config.name] ?? null, (error) => {
-          if (error !== null) failed ??= new ProxyError(error.code, `listener ${scope.config.name}: ${error.message}`);
+          if (error !== null)
+            failed ??= new ProxyError(error.code, `listener ${scope.config.name}: ${error.message}`);
           else addresses[scope.config.name] = open.listening.address;
           waiting -= 1;
           if (waiting === 0) answer(failed);
@@ -232,8 +242,10 @@ export class Worker implements Surroundings {
 
   #listen(scope: ListenerScope, descriptor: number | null, ready: (error: ProxyError | null) => void): Open {
     const { address } = scope.config;
-    if (address.kind === "systemd") throw new ProxyError("UNAVAILABLE", "systemd sockets are not available in this version");
-    const clientFirst = scope.table.needsHello || scope.config.proxyProtocol.mode !== "off";
+    if (address.kind === "systemd")
+      throw new ProxyError("UNAVAILABLE", "systemd sockets are not available in this version");
+    const { mode, position } = scope.config.proxyProtocol;
+    const clientFirst = scope.table.clientFirst || (mode !== "off" && position === "outer");
     const listening = this.transport.listen(
       { address, descriptor, backlog: BACKLOG, clientFirst },
       (stream) => {

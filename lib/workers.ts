@@ -6,8 +6,8 @@
 import { Worker as Thread } from "node:worker_threads";
 import { ProxyError } from "./errors.ts";
 import type { Plan } from "./generation.ts";
-import { createNetTransport } from "./transport/net/transport.ts";
 import { createWakeup } from "./transport/epoll/wakeup.ts";
+import { createNetTransport } from "./transport/net/transport.ts";
 import type { SocketAddress } from "./wire/address.ts";
 import { type Command, type Event, type Shared, Worker } from "./worker.ts";
 
@@ -39,7 +39,10 @@ export class Workers {
   readonly #onEvent: WorkersOptions["onEvent"];
   /** Who still has to answer what: resolved when every worker has. */
   #preparing: ((worker: number, event: Extract<Event, { type: "prepared" }>) => void) | null = null;
-  #queries = new Map<number, { rows: Record<string, unknown>[]; found: boolean; left: number; done: () => void }>();
+  #queries = new Map<
+    number,
+    { rows: Record<string, unknown>[]; found: boolean; left: number; done: () => void }
+  >();
   #nextQuery = 1;
   #drained: { left: number; done: () => void } | null = null;
 
@@ -105,7 +108,9 @@ export class Workers {
     await Promise.all(this.#links.map((link) => link.stopped()));
   }
 
-  #ask(command: (query: number) => Command): Promise<{ rows: readonly Record<string, unknown>[]; found: boolean }> {
+  #ask(
+    command: (query: number) => Command,
+  ): Promise<{ rows: readonly Record<string, unknown>[]; found: boolean }> {
     const query = this.#nextQuery;
     this.#nextQuery += 1;
     return new Promise((resolve) => {

@@ -70,7 +70,10 @@ test("imports go downhill", () => {
     const target = normalize(join(dirname(file), from));
     if (typeOnly && TYPES_ONLY.has(target.replace(/\.ts$/, ""))) continue;
     const [room, other] = [roomOf(file), roomOf(target)];
-    assert(room === other || LEVEL[room]! < LEVEL[other]!, `${file} imports ${target}, which lies uphill or beside it`);
+    assert(
+      room === other || LEVEL[room]! < LEVEL[other]!,
+      `${file} imports ${target}, which lies uphill or beside it`,
+    );
   }
 });
 
@@ -85,7 +88,8 @@ test("pointers stay in ffi: nobody else imports koffi", () => {
   for (const { file, from } of imports()) if (from === "koffi") assert.match(file, /^ffi\//, file);
 });
 
-const DATA_PATH = /^(transport\/epoll|wire|timing|route)\/|^(connection|worker|generation|errors)\.ts$|^tls\/(rules|authorise|peer)\.ts$|^cluster\/(balancer|pool|endpoint)\.ts$/;
+const DATA_PATH =
+  /^(transport\/epoll|wire|timing|route)\/|^(connection|worker|generation|errors)\.ts$|^tls\/(rules|authorise|peer)\.ts$|^cluster\/(balancer|pool|endpoint)\.ts$/;
 
 test("the data path knows no promise, no Node timer and no package", () => {
   for (const [file, source] of sources) {

@@ -12,7 +12,8 @@ export async function check(file: string, json: boolean): Promise<number> {
     for (const identity of Object.values(config.identities)) {
       try {
         const loaded = await loadIdentity(identity);
-        for (const warning of loaded.warnings) problems.push(`warning: identity ${identity.name}: ${warning}`);
+        for (const warning of loaded.warnings)
+          problems.push(`warning: identity ${identity.name}: ${warning}`);
       } catch (thrown) {
         if (!(thrown instanceof ProxyError)) throw thrown;
         throw new ProxyError("CONFIG", `${file}: ${thrown.message}`, {

@@ -7,8 +7,15 @@ export async function pkiInit(args: {
   readonly days: number;
   readonly force: boolean;
 }): Promise<number> {
-  const files = await initPki({ directory: args.dir, commonName: args.name, days: args.days, force: args.force });
-  console.log(`${files.cert}\n${files.key}  (keep it: who has it can issue)\n\nNext: millrace pki issue NAME --dns NAME`);
+  const files = await initPki({
+    directory: args.dir,
+    commonName: args.name,
+    days: args.days,
+    force: args.force,
+  });
+  console.log(
+    `${files.cert}\n${files.key}  (keep it: who has it can issue)\n\nNext: millrace pki issue NAME --dns NAME`,
+  );
   return 0;
 }
 

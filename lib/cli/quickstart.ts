@@ -4,8 +4,8 @@
  * who was let in and who was not.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { type Server as HttpServer, createServer as createHttp, get } from "node:http";
-import { type AddressInfo, type Server, connect, createServer } from "node:net";
+import { createServer as createHttp, get, type Server as HttpServer } from "node:http";
+import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
@@ -26,7 +26,10 @@ interface Access {
   readonly link?: string;
 }
 
-export async function quickstart(args: { readonly once: boolean; readonly transport: "auto" | "epoll" | "net" }): Promise<number | undefined> {
+export async function quickstart(args: {
+  readonly once: boolean;
+  readonly transport: "auto" | "epoll" | "net";
+}): Promise<number | undefined> {
   const started = performance.now();
   const directory = await mkdtemp(join(tmpdir(), "millrace-"));
   const accesses = new Accesses();
@@ -43,7 +46,11 @@ export async function quickstart(args: { readonly once: boolean; readonly transp
     const other = await Authority.create({ commonName: "Somebody else's CA", days: 1 });
     const edge = await authority.issue({ commonName: "edge", dns: [ECHO, WEB], days: 1 });
     const alice = await authority.issue({ commonName: "alice", dns: ["alice.clients.test"], days: 1 });
-    const mallory = await authority.issue({ commonName: "mallory", dns: ["mallory.elsewhere.test"], days: 1 });
+    const mallory = await authority.issue({
+      commonName: "mallory",
+      dns: ["mallory.elsewhere.test"],
+      days: 1,
+    });
     const forged = await other.issue({ commonName: "alice", dns: ["alice.clients.test"], days: 1 });
     await writeFile(join(directory, "ca.crt"), authority.cert);
     await save(directory, "edge", edge);
@@ -57,7 +64,9 @@ export async function quickstart(args: { readonly once: boolean; readonly transp
     const webPort = await listening(web);
     say(`  Plain services: echo on 127.0.0.1:${echoPort}, HTTP on 127.0.0.1:${webPort}.`);
 
-    const server = new Proxy(config(args.transport, directory, serverConfig(echoPort, webPort)), { log: accesses });
+    const server = new Proxy(config(args.transport, directory, serverConfig(echoPort, webPort)), {
+      log: accesses,
+    });
     proxies.push(server);
     await server.start();
     const edgePort = portOf(server.addresses.get("edge"));
@@ -66,14 +75,24 @@ export async function quickstart(args: { readonly once: boolean; readonly transp
     await client.start();
     const echoIn = portOf(client.addresses.get("to-echo"));
     const webIn = portOf(client.addresses.get("to-web"));
-    say(`  Server tunnel: mTLS on 127.0.0.1:${edgePort}, lets in *.clients.test (transport ${server.choice?.transport}).`);
+    say(
+      `  Server tunnel: mTLS on 127.0.0.1:${edgePort}, lets in *.clients.test (transport ${server.choice?.transport}).`,
+    );
     say(`  Client tunnel: 127.0.0.1:${echoIn} (echo) and 127.0.0.1:${webIn} (HTTP), as alice.\n`);
 
     say("Let in:");
     const back = await exchange(echoIn, "hello, mill");
-    report(back === "hello, mill", `plain client → tunnel → echo: ${JSON.stringify(back)} came back`, await accesses.next("edge"));
+    report(
+      back === "hello, mill",
+      `plain client → tunnel → echo: ${JSON.stringify(back)} came back`,
+      await accesses.next("edge"),
+    );
     const page = await fetchPage(webIn);
-    report(page.startsWith("hello from"), `plain HTTP → tunnel → service: ${JSON.stringify(page.trim())}`, await accesses.next("edge"));
+    report(
+      page.startsWith("hello from"),
+      `plain HTTP → tunnel → service: ${JSON.stringify(page.trim())}`,
+      await accesses.next("edge"),
+    );
 
     say("\nRefused, each with a TLS alert and its own line in the log:");
     const tries: [string, string, Pair | null, string][] = [

@@ -2,12 +2,12 @@
  * `millrace run`, and what every long-running command shares: signals. SIGHUP reloads, SIGTERM and SIGINT drain, a second one
  * stops now.
  */
-import { loadConfig } from "../config/parse.ts";
+
+import { type Admin, openAdmin } from "../admin.ts";
 import type { Config } from "../config/config.ts";
-import { formatFaults } from "../config/parse.ts";
+import { formatFaults, loadConfig } from "../config/parse.ts";
 import { asProxyError } from "../errors.ts";
 import { Proxy } from "../proxy.ts";
-import { type Admin, openAdmin } from "../admin.ts";
 
 export async function run(file: string): Promise<undefined> {
   await runUntilSignal(loadConfig(file), () => loadConfig(file));

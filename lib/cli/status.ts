@@ -2,7 +2,7 @@
 import { request } from "node:http";
 import { loadConfig } from "../config/parse.ts";
 import { ProxyError } from "../errors.ts";
-import { type SocketAddress, formatAddress, parseAddress } from "../wire/address.ts";
+import { formatAddress, parseAddress, type SocketAddress } from "../wire/address.ts";
 
 export interface AdminTarget {
   readonly config: string | undefined;
@@ -31,8 +31,10 @@ export async function status(args: AdminTarget & { readonly json: boolean }): Pr
   console.log(`millrace ${s.version}: ${s.state}, up ${s.uptime_s} s, generation ${s.generation}`);
   console.log(`transport ${s.transport}, ${s.workers} worker${s.workers === 1 ? "" : "s"}`);
   console.log(`connections ${s.connections.active} of at most ${s.connections.limit}`);
-  for (const l of s.listeners) console.log(`  listener ${l.name}  ${l.address}  ${l.active} now, ${l.total} ended`);
-  for (const c of s.clusters) console.log(`  cluster ${c.name}  ${c.up} of ${c.endpoints} endpoints up, ${c.state}`);
+  for (const l of s.listeners)
+    console.log(`  listener ${l.name}  ${l.address}  ${l.active} now, ${l.total} ended`);
+  for (const c of s.clusters)
+    console.log(`  cluster ${c.name}  ${c.up} of ${c.endpoints} endpoints up, ${c.state}`);
   return 0;
 }
 
@@ -44,14 +46,20 @@ function adminAddress(args: AdminTarget): SocketAddress {
   }
   if (args.config === undefined) throw new ProxyError("USAGE", "say where: --admin ADDRESS, or -c FILE");
   const { admin } = loadConfig(args.config);
-  if (admin === null) throw new ProxyError("USAGE", `${args.config} has no admin address: add \`admin: { listen: … }\``);
+  if (admin === null)
+    throw new ProxyError("USAGE", `${args.config} has no admin address: add \`admin: { listen: … }\``);
   return admin.listen;
 }
 
 function ask(address: SocketAddress, path: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const asked = request(
-      { ...(address.kind === "unix" ? { socketPath: address.path } : { host: address.host, port: address.port }), path },
+      {
+        ...(address.kind === "unix"
+          ? { socketPath: address.path }
+          : { host: address.host, port: address.port }),
+        path,
+      },
       (response) => {
         let body = "";
         response.setEncoding("utf8");
@@ -60,12 +68,22 @@ function ask(address: SocketAddress, path: string): Promise<string> {
         });
         response.on("end", () => {
           if (response.statusCode === 200) resolve(body);
-          else reject(new ProxyError("INTERNAL", `${formatAddress(address)}${path}: HTTP ${response.statusCode}: ${body}`));
+          else
+            reject(
+              new ProxyError(
+                "INTERNAL",
+                `${formatAddress(address)}${path}: HTTP ${response.statusCode}: ${body}`,
+              ),
+            );
         });
       },
     );
     asked.on("error", (error) =>
-      reject(new ProxyError("DIAL", `no proxy answers at ${formatAddress(address)}: ${error.message}`, { cause: error })),
+      reject(
+        new ProxyError("DIAL", `no proxy answers at ${formatAddress(address)}: ${error.message}`, {
+          cause: error,
+        }),
+      ),
     );
     asked.end();
   });

@@ -13,7 +13,9 @@ interface Ends {
   readonly logLevel: string;
 }
 
-type Rule = NonNullable<NonNullable<NonNullable<ConfigInput["listeners"]>[number]["routes"]>[number]["allow"]>[number];
+type Rule = NonNullable<
+  NonNullable<NonNullable<ConfigInput["listeners"]>[number]["routes"]>[number]["allow"]
+>[number];
 
 export async function tunnelServer(
   args: Ends & {
@@ -41,7 +43,10 @@ export async function tunnelServer(
     );
   }
   if (allow.length > 0 && args.disableClientAuth) {
-    throw new ProxyError("USAGE", "--disable-client-auth asks nobody for a certificate, so no --allow rule can hold");
+    throw new ProxyError(
+      "USAGE",
+      "--disable-client-auth asks nobody for a certificate, so no --allow rule can hold",
+    );
   }
   if (allow.length > 0 && args.ca === undefined) {
     throw new ProxyError("USAGE", "server needs --ca: the bundle that client certificates are verified with");
@@ -82,13 +87,21 @@ export async function tunnelClient(
   if ((args.cert === undefined) !== (args.key === undefined)) {
     throw new ProxyError("USAGE", "--cert and --key go together");
   }
-  const verify = rules(args.verifyDns, args.verifySpiffe, args.verifyCn, args.verifyOu, args.verifyFingerprint);
+  const verify = rules(
+    args.verifyDns,
+    args.verifySpiffe,
+    args.verifyCn,
+    args.verifyOu,
+    args.verifyFingerprint,
+  );
   const has = args.cert !== undefined || args.ca !== undefined;
   // One exact name to verify is also the name to ask for, where none was given.
   const name = args.serverName ?? args.verifyDns.find((dns) => !dns.includes("*"));
   await start(args, {
     ...(has ? { identities: { own: identity(args) } } : {}),
-    listeners: [{ name: "tunnel", address: args.listen, routes: [{ name: "tunnel", tls: "none", cluster: "target" }] }],
+    listeners: [
+      { name: "tunnel", address: args.listen, routes: [{ name: "tunnel", tls: "none", cluster: "target" }] },
+    ],
     clusters: {
       target: {
         endpoints: [args.target],
@@ -103,7 +116,10 @@ export async function tunnelClient(
   return undefined;
 }
 
-async function start(args: Ends, parts: Pick<ConfigInput, "identities" | "listeners" | "clusters">): Promise<void> {
+async function start(
+  args: Ends,
+  parts: Pick<ConfigInput, "identities" | "listeners" | "clusters">,
+): Promise<void> {
   const config = normalizeConfig(
     {
       transport: args.transport,

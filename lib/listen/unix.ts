@@ -11,7 +11,10 @@ const MAX_PATH_BYTES = 107;
 /** Makes way for a listening socket at `path`. Rejects with ProxyError LISTEN and says what to do. */
 export async function claimPath(path: string): Promise<void> {
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-    throw new ProxyError("LISTEN", `unix:${path} is longer than ${MAX_PATH_BYTES} bytes; choose a shorter path`);
+    throw new ProxyError(
+      "LISTEN",
+      `unix:${path} is longer than ${MAX_PATH_BYTES} bytes; choose a shorter path`,
+    );
   }
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
@@ -19,7 +22,10 @@ export async function claimPath(path: string): Promise<void> {
     throw new ProxyError("LISTEN", `unix:${path} exists and is no socket; remove it or choose another path`);
   }
   if (await answers(path)) {
-    throw new ProxyError("LISTEN", `unix:${path} is served by another process; stop it or choose another path`);
+    throw new ProxyError(
+      "LISTEN",
+      `unix:${path} is served by another process; stop it or choose another path`,
+    );
   }
   unlinkSync(path);
 }

@@ -7,7 +7,9 @@ import { REASONS, type Reason } from "../errors.ts";
 import type { ConnectionRecord } from "./record.ts";
 
 /** Upper bounds in seconds of the histogram buckets; from a loopback hop to a slow handshake across the world. */
-export const SECONDS_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
+export const SECONDS_BUCKETS = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+] as const;
 /** Connections live longer than handshakes. */
 export const LIFETIME_BUCKETS = [0.01, 0.1, 1, 10, 60, 300, 1800, 3600, 14400, 86400] as const;
 /** As they appear in `millrace_handshakes_total{version}`. */
@@ -45,7 +47,13 @@ export function countBytes(row: Float64Array, up: number, down: number): void {
   row[BYTES_DOWN]! += down;
 }
 
-export function countHandshake(row: Float64Array, version: string | null, resumed: boolean, ok: boolean, ms: number): void {
+export function countHandshake(
+  row: Float64Array,
+  version: string | null,
+  resumed: boolean,
+  ok: boolean,
+  ms: number,
+): void {
   const known = VERSIONS.indexOf(version as (typeof VERSIONS)[number]);
   const column = known === -1 ? VERSIONS.length - 1 : known;
   row[HANDSHAKES + column * 4 + (resumed ? 2 : 0) + (ok ? 0 : 1)]! += 1;
@@ -82,7 +90,12 @@ export interface ListenerTotals {
   readonly active: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
-  readonly handshakes: readonly { readonly version: string; readonly resumed: boolean; readonly ok: boolean; readonly total: number }[];
+  readonly handshakes: readonly {
+    readonly version: string;
+    readonly resumed: boolean;
+    readonly ok: boolean;
+    readonly total: number;
+  }[];
   readonly handshakeSeconds: HistogramTotals;
   readonly connectionSeconds: HistogramTotals;
 }
@@ -97,7 +110,12 @@ export function sumListener(rows: readonly Float64Array[]): ListenerTotals {
     bytesUp: sum[BYTES_UP]!,
     bytesDown: sum[BYTES_DOWN]!,
     handshakes: VERSIONS.flatMap((version, v) =>
-      [0, 1, 2, 3].map((i) => ({ version, resumed: i >= 2, ok: i % 2 === 0, total: sum[HANDSHAKES + v * 4 + i]! })),
+      [0, 1, 2, 3].map((i) => ({
+        version,
+        resumed: i >= 2,
+        ok: i % 2 === 0,
+        total: sum[HANDSHAKES + v * 4 + i]!,
+      })),
     ),
     handshakeSeconds: histogram(sum, HANDSHAKE_SECONDS, SECONDS_BUCKETS),
     connectionSeconds: histogram(sum, CONNECTION_SECONDS, LIFETIME_BUCKETS),

@@ -23,7 +23,11 @@ const MAX_BUFFERED = 16 * 1024 * 1024;
 const MAX_WRITE = 256 * 1024;
 
 /** Opens the log on a descriptor (1: standard output). */
-export function openLog(config: LogConfig, descriptor = 1, terminal: boolean = process.stdout.isTTY === true): Log {
+export function openLog(
+  config: LogConfig,
+  descriptor = 1,
+  terminal: boolean = process.stdout.isTTY === true,
+): Log {
   const destination = pino.destination({
     dest: descriptor,
     sync: false,

@@ -29,9 +29,15 @@ export async function metricsText(view: MetricsView): Promise<string> {
   const gauge = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
     new Gauge({ name, help, labelNames, registers });
 
-  const connections = counter("millrace_connections_total", "Connections ended, by reason", ["listener", "reason"]);
+  const connections = counter("millrace_connections_total", "Connections ended, by reason", [
+    "listener",
+    "reason",
+  ]);
   const active = gauge("millrace_connections_active", "Connections now", ["listener"]);
-  const bytes = counter("millrace_bytes_total", "Bytes relayed; up is from client to upstream", ["listener", "direction"]);
+  const bytes = counter("millrace_bytes_total", "Bytes relayed; up is from client to upstream", [
+    "listener",
+    "direction",
+  ]);
   const handshakes = counter("millrace_handshakes_total", "TLS handshakes with clients", [
     "listener",
     "version",
@@ -42,12 +48,14 @@ export async function metricsText(view: MetricsView): Promise<string> {
   const connectionSeconds: Labelled[] = [];
   for (const [listener, rows] of view.listeners) {
     const totals = sumListener(rows);
-    for (const { reason, total } of totals.reasons) if (total > 0) connections.inc({ listener, reason }, total);
+    for (const { reason, total } of totals.reasons)
+      if (total > 0) connections.inc({ listener, reason }, total);
     active.set({ listener }, totals.active);
     bytes.inc({ listener, direction: "up" }, totals.bytesUp);
     bytes.inc({ listener, direction: "down" }, totals.bytesDown);
     for (const { version, resumed, ok, total } of totals.handshakes) {
-      if (total > 0) handshakes.inc({ listener, version, resumed: String(resumed), result: ok ? "ok" : "failed" }, total);
+      if (total > 0)
+        handshakes.inc({ listener, version, resumed: String(resumed), result: ok ? "ok" : "failed" }, total);
     }
     handshakeSeconds.push({ label: `listener="${escape(listener)}"`, totals: totals.handshakeSeconds });
     connectionSeconds.push({ label: `listener="${escape(listener)}"`, totals: totals.connectionSeconds });
@@ -58,20 +66,30 @@ export async function metricsText(view: MetricsView): Promise<string> {
   }));
 
   const up = gauge("millrace_endpoint_up", "1 when the endpoint is used", ["cluster", "endpoint"]);
-  const endpointActive = gauge("millrace_endpoint_active", "Connections to the endpoint now", ["cluster", "endpoint"]);
+  const endpointActive = gauge("millrace_endpoint_active", "Connections to the endpoint now", [
+    "cluster",
+    "endpoint",
+  ]);
   for (const { cluster, endpoint, up: isUp, active: now } of view.endpoints) {
     up.set({ cluster, endpoint }, isUp ? 1 : 0);
     endpointActive.set({ cluster, endpoint }, now);
   }
   const answers = counter("millrace_dns_answers_total", "DNS answers, by result", ["name", "result"]);
   for (const { name, result, total } of view.dnsAnswers) answers.inc({ name, result }, total);
-  const notAfter = gauge("millrace_certificate_not_after_seconds", "Unix time at which the certificate expires", ["identity"]);
-  for (const { identity, notAfter: at } of view.certificates) notAfter.set({ identity }, Math.round(at / 1000));
+  const notAfter = gauge(
+    "millrace_certificate_not_after_seconds",
+    "Unix time at which the certificate expires",
+    ["identity"],
+  );
+  for (const { identity, notAfter: at } of view.certificates)
+    notAfter.set({ identity }, Math.round(at / 1000));
   gauge("millrace_generation", "Number of the running configuration").set(view.generation);
   const reloads = counter("millrace_reloads_total", "Reloads, by result", ["result"]);
   reloads.inc({ result: "ok" }, view.reloads.ok);
   reloads.inc({ result: "failed" }, view.reloads.failed);
-  counter("millrace_log_dropped_total", "Access lines dropped, because the log was not read").inc(view.logDropped);
+  counter("millrace_log_dropped_total", "Access lines dropped, because the log was not read").inc(
+    view.logDropped,
+  );
   const descriptors = gauge("millrace_descriptors", "File descriptors of the process", ["state"]);
   descriptors.set({ state: "open" }, view.descriptors.open);
   descriptors.set({ state: "limit" }, view.descriptors.limit);
@@ -79,7 +97,11 @@ export async function metricsText(view: MetricsView): Promise<string> {
 
   return (
     (await registry.metrics()) +
-    histogramText("millrace_handshake_seconds", "TLS handshakes with clients that succeeded", handshakeSeconds) +
+    histogramText(
+      "millrace_handshake_seconds",
+      "TLS handshakes with clients that succeeded",
+      handshakeSeconds,
+    ) +
     histogramText("millrace_dial_seconds", "Time to connect to an endpoint", dialSeconds) +
     histogramText("millrace_connection_seconds", "Connections from accept to end", connectionSeconds)
   );

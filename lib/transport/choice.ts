@@ -4,7 +4,7 @@
  */
 import type { Config } from "../config/config.ts";
 import { ProxyError } from "../errors.ts";
-import { probeEpoll } from "./epoll/probe.ts";
+import { probeEpoll, probeEpollTls } from "./epoll/probe.ts";
 
 export interface Choice {
   readonly transport: "net" | "epoll";
@@ -15,10 +15,21 @@ export interface Choice {
 /** Throws ProxyError TRANSPORT when the configuration insists on `epoll` and it cannot run here. */
 export function chooseTransport(config: Config): Choice {
   if (config.transport === "net") return { transport: "net", why: null };
-  const obstacle = probeEpoll();
+  const obstacle = probeEpoll() ?? (speaksTls(config) ? probeEpollTls() : null);
   if (obstacle === null) return { transport: "epoll", why: null };
   if (config.transport === "epoll") {
-    throw new ProxyError("TRANSPORT", `transport: epoll cannot run here: ${obstacle}; use \`transport: auto\``);
+    throw new ProxyError(
+      "TRANSPORT",
+      `transport: epoll cannot run here: ${obstacle}; use \`transport: auto\``,
+    );
   }
   return { transport: "net", why: `epoll cannot run here: ${obstacle}` };
+}
+
+/** Whether any connection of this configuration is terminated or originated here; passthrough needs no OpenSSL. */
+function speaksTls(config: Config): boolean {
+  const terminates = config.listeners.some((listener) =>
+    [...listener.routes, listener.default].some((route) => route?.tls === "terminate"),
+  );
+  return terminates || Object.values(config.clusters).some((cluster) => cluster.tls !== null);
 }

@@ -62,7 +62,7 @@ export type Look = (bytes: Buffer, ended: boolean) => number;
 export interface Stream {
   readonly remote: SocketAddress;
   readonly local: SocketAddress;
-  /** What TLS agreed on; null before `secure` is done. */
+  /** What TLS agreed on; null before `secure` is done. After a refusal: what was learned until then, so that the peer is logged. */
   readonly tls: TlsFacts | null;
   /** Called once when the other side resets or the socket fails outside of `relay`. Set it before anything else. */
   onFailure: ((error: ProxyError) => void) | null;

@@ -45,8 +45,9 @@ export function parseHello(bytes: Uint8Array, limit: number): HelloVerdict {
       const broken = checkHeader(bytes, record, end);
       if (broken !== null) return broken;
       // While it is open whether this is TLS, every byte that can decide is a reason to look.
-      const need = record === 0 ? (end < 2 ? end + 1 : HEADER + 1) : floor(record, 0, seen, size);
-      return need > limit ? beyond(need, limit) : { kind: "more", need };
+      const need =
+        record === 0 ? (end < 2 ? end + 1 : HEADER + 1) : floor(record, 0, seen, seen < 4 ? 0 : size);
+      return need > limit ? beyond(limit) : { kind: "more", need };
     }
     const broken = checkHeader(bytes, record, end);
     if (broken !== null) return broken;
@@ -55,6 +56,9 @@ export function parseHello(bytes: Uint8Array, limit: number): HelloVerdict {
     const payload = record + HEADER;
     if (length > 0) empty = 0;
     else if (++empty > MAX_EMPTY) return badHello(ALERT.unexpected_message, "too many empty TLS records");
+
+    // The limit is held against what is known here, before the payload is read: the verdict is the same in any segments.
+    if (floor(payload, length, seen, seen < 4 ? 0 : size) > limit) return beyond(limit);
 
     const shown = Math.min(end, payload + length);
     if (seen === 0 && shown > payload && bytes[payload] !== CLIENT_HELLO)
@@ -70,11 +74,11 @@ export function parseHello(bytes: Uint8Array, limit: number): HelloVerdict {
     if (known && size < MIN_MESSAGE) return badHello(ALERT.decode_error, `a ClientHello of ${size} bytes`);
 
     const least = floor(payload, length, seen, known ? size : 0);
-    if (least > limit) return beyond(least, limit);
+    if (least > limit) return beyond(limit);
     if (known && seen + shown - payload >= size) return finish(bytes, record, seen, size);
     if (shown < payload + length || shown === end) {
       // The first payload byte decides on its own whether this is a hello.
-      return { kind: "more", need: seen === 0 && shown === payload && length > 0 ? payload + 1 : least };
+      return { kind: "more", need: record === 0 && shown === payload && length > 0 ? payload + 1 : least };
     }
     seen += length;
     record = payload + length;
@@ -100,8 +104,8 @@ function floor(at: number, length: number, seen: number, size: number): number {
   return at + rest + Math.ceil((rest - length) / MAX_RECORD) * HEADER;
 }
 
-function beyond(least: number, limit: number): BadHello {
-  return badHello(ALERT.decode_error, `a ClientHello of at least ${least} bytes, the limit is ${limit}`);
+function beyond(limit: number): BadHello {
+  return badHello(ALERT.decode_error, `a ClientHello beyond the limit of ${limit} bytes`);
 }
 
 /** The message is complete; it ends in the record at `record`, before which `seen` bytes of it came. */

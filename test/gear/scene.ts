@@ -130,9 +130,13 @@ export class Scene {
     for (const release of this.#releases.reverse()) await release();
     for (const stage of this.#stages) await stage.settled();
     await this.#releaseAll();
-    await eventually(() => openDescriptors() <= this.#descriptors, "descriptors at the baseline", () => {
-      return `${openDescriptors()} open, ${this.#descriptors} before`;
-    });
+    await eventually(
+      () => openDescriptors() <= this.#descriptors,
+      "descriptors at the baseline",
+      () => {
+        return `${openDescriptors()} open, ${this.#descriptors} before`;
+      },
+    );
   }
 
   /** After a failure: only releases. */
@@ -177,7 +181,11 @@ export class Stage {
       }
       return sum;
     };
-    await eventually(() => load() === 0, "no live connection and no endpoint load", () => `${load()} left`);
+    await eventually(
+      () => load() === 0,
+      "no live connection and no endpoint load",
+      () => `${load()} left`,
+    );
   }
 }
 
@@ -305,4 +313,3 @@ export function ending(socket: Socket): Promise<string> {
     socket.resume();
   });
 }
-

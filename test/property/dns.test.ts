@@ -15,19 +15,17 @@ const record = fc.record({
   port: fc.integer({ min: 1, max: 65535 }),
   node: fc.integer({ min: 0, max: 40 }),
 });
-const records = fc
-  .uniqueArray(record, { selector: ({ node }) => node, maxLength: 12 })
-  .map((list) =>
-    list.map(
-      ({ node, ...rest }): SrvRecord => ({
-        type: "SRV",
-        name: "_s._tcp.test",
-        ttl: 1,
-        target: `n${node}.test`,
-        ...rest,
-      }),
-    ),
-  );
+const records = fc.uniqueArray(record, { selector: ({ node }) => node, maxLength: 12 }).map((list) =>
+  list.map(
+    ({ node, ...rest }): SrvRecord => ({
+      type: "SRV",
+      name: "_s._tcp.test",
+      ttl: 1,
+      target: `n${node}.test`,
+      ...rest,
+    }),
+  ),
+);
 /** One to four addresses of its own for each target. */
 const addressesOf = (target: string): string[] => {
   const node = Number(target.slice(1, -5));

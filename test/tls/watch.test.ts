@@ -28,8 +28,8 @@ async function watching(t: TestContext, config: IdentityConfig, poll = 3_600_000
     new Promise<Identity | ProxyError>((resolve) => {
       const take = () => {
         const first = reports.shift();
+        wake = first === undefined ? take : null;
         if (first !== undefined) resolve(first);
-        else wake = take;
       };
       take();
     });
@@ -107,10 +107,12 @@ test("a broken file is reported once, and its repair afterwards", async (t) => {
 test("without events the poll notices", async (t) => {
   const files = await identityFiles("server");
   t.after(files.remove);
-  const { next, watch } = await watching(t, files.config);
+  const { next, reports, watch } = await watching(t, files.config);
   await writeFile(files.config.ca!, (await authority()).cert + (await authority()).cert);
   await watch.look();
   assert.equal(((await next()) as Identity).authorities, 2);
+  await watch.look();
+  assert.deepEqual(reports, [], "told once");
 });
 
 test("files touched but not changed are no news, and after close there is silence", async (t) => {

@@ -1,7 +1,13 @@
 /** Whether the epoll transport can run on this machine. Never throws, and loads nothing but the way into C. */
 import { probe } from "../../ffi/libc.ts";
+import { probeOpenssl } from "../../ffi/openssl.ts";
 
 /** Why it cannot, in the operator's words; null when it can. */
 export function probeEpoll(): string | null {
   return probe();
+}
+
+/** Why it cannot speak TLS, for example a Node linked to an OpenSSL whose symbols it does not export; null when it can. */
+export function probeEpollTls(): string | null {
+  return probeOpenssl();
 }

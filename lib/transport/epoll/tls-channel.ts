@@ -128,6 +128,7 @@ export class EpollTlsChannel implements TlsChannel {
     this.#bind();
     this.#engine.active = this;
     lib.ERR_clear_error();
+    this.#drained = false;
     let count = 0;
     do {
       const got = lib.SSL_read(this.#ssl, address + count, length - count);
@@ -144,10 +145,7 @@ export class EpollTlsChannel implements TlsChannel {
     this.#engine.active = null;
     // A KeyUpdate is answered, a broken record is answered with an alert.
     this.#flush();
-    if (count > 0) {
-      this.#drained &&= this.#input === OPEN;
-      return count;
-    }
+    if (count > 0) return count;
     return this.#input === OPEN ? WOULD_BLOCK : this.#input;
   }
 

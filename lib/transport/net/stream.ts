@@ -6,7 +6,7 @@
 import type { Socket } from "node:net";
 import { ProxyError } from "../../errors.ts";
 import type { Timer } from "../../timing/wheel.ts";
-import { type SocketAddress, plainHost } from "../../wire/address.ts";
+import { plainHost, type SocketAddress } from "../../wire/address.ts";
 import type { Look, SecureOptions, Stream, TlsContext, TlsFacts } from "../transport.ts";
 import type { Clock } from "./clock.ts";
 import { type NetTlsContext, secureSocket } from "./tls.ts";
@@ -82,11 +82,17 @@ export class NetStream implements Stream {
     raw.off("error", this.#failed);
     const held = this.#held;
     this.#held = NOTHING;
-    const wrapped = secureSocket(raw, held.length > 0 ? held : null, context as NetTlsContext, options, (error, facts) => {
-      if (this.#released) return;
-      if (error === null) this.tls = facts;
-      done(error);
-    });
+    const wrapped = secureSocket(
+      raw,
+      held.length > 0 ? held : null,
+      context as NetTlsContext,
+      options,
+      (error, facts) => {
+        if (this.#released) return;
+        if (error === null) this.tls = facts;
+        done(error);
+      },
+    );
     this.socket = wrapped;
     // A failure on the raw socket reaches the wrapping one; listening on both would report it twice.
     raw.on("error", ignore);
@@ -211,13 +217,20 @@ export class NetStream implements Stream {
 /** What a failing socket means to the story: RESET with the system's own word for it. */
 export function streamError(error: Error & { code?: string }): ProxyError {
   if (error instanceof ProxyError) return error;
-  return new ProxyError("RESET", error.code === undefined ? error.message : `${error.code}: ${error.message}`, {
-    cause: error,
-  });
+  return new ProxyError(
+    "RESET",
+    error.code === undefined ? error.message : `${error.code}: ${error.message}`,
+    {
+      cause: error,
+    },
+  );
 }
 
 /** The addresses of a connected socket, as the rest of the program writes them. */
-export function socketAddresses(socket: Socket, path: string | null): { local: SocketAddress; remote: SocketAddress } {
+export function socketAddresses(
+  socket: Socket,
+  path: string | null,
+): { local: SocketAddress; remote: SocketAddress } {
   if (path !== null) return { local: { kind: "unix", path }, remote: { kind: "unix", path: "" } };
   return {
     local: { kind: "ip", host: plainHost(socket.localAddress ?? ""), port: socket.localPort ?? 0 },

@@ -254,6 +254,7 @@ class Handshake {
     const peer = this.#peer();
     const facts = this.#facts(peer);
     const refusal = this.#judge(peer);
+    if (refusal === null) this.#accepted = peer;
     const written = bytesWritten(this.#raw);
     // In a turn of its own: OpenSSL is still inside its own call and can neither close nor be taken down, and its session tickets
     // are yet to be written.
@@ -263,7 +264,6 @@ class Handshake {
       } else if (refusal !== null) {
         this.#refuse(refusal, facts, bytesWritten(this.#raw) > written);
       } else {
-        this.#accepted = peer;
         this.#tell(null, facts);
       }
     });

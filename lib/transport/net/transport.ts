@@ -2,10 +2,11 @@
  * The portable transport: Node's own sockets and TLS. It binds its listeners itself and runs on the event loop of the thread
  * it is made in. Conservative and complete; the reference against which `epoll` is checked.
  */
-import { type Server, type Socket, connect, createServer } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { ProxyError } from "../../errors.ts";
-import { type SocketAddress, formatAddress } from "../../wire/address.ts";
-import type { Accepted, DialOptions, ListenOptions, Listening, Stream, Transport } from "../transport.ts";
+import { formatAddress, type SocketAddress } from "../../wire/address.ts";
+import { dialFailure } from "../failure.ts";
+import type { Accepted, DialOptions, Listening, ListenOptions, Stream, Transport } from "../transport.ts";
 import { Clock } from "./clock.ts";
 import { relay } from "./relay.ts";
 import { NetStream, socketAddresses } from "./stream.ts";
@@ -92,7 +93,7 @@ function dial(
   const stream = new NetStream(socket, clock, { kind: "unix", path: "" }, target);
   stream.dialling((error) => {
     if (error === null) done(null);
-    else done(new ProxyError("DIAL", `${formatAddress(target)}: ${dialReason(error)}`, { cause: error.cause }));
+    else done(dialFailure(target, (error.cause as NodeJS.ErrnoException | undefined)?.code ?? error.message));
   });
   return stream;
 }
@@ -102,31 +103,19 @@ function prepare(socket: Socket): void {
   socket.setKeepAlive(true, KEEPALIVE_MS);
 }
 
-function dialReason(error: ProxyError): string {
-  const code = (error.cause as NodeJS.ErrnoException | undefined)?.code;
-  switch (code) {
-    case "ECONNREFUSED":
-      return "connection refused; nothing listens there";
-    case "EHOSTUNREACH":
-    case "ENETUNREACH":
-      return `no route (${code})`;
-    case "ENOENT":
-      return "no such socket";
-    case undefined:
-      return error.message;
-    default:
-      return code;
-  }
-}
-
 function listenError(address: SocketAddress, error: NodeJS.ErrnoException): ProxyError {
   const where = formatAddress(address);
   const what: Record<string, string> = {
     EADDRINUSE: "is in use by another process; stop it or choose another port",
-    EACCES: "needs a privilege this process lacks (CAP_NET_BIND_SERVICE for ports below 1024, or write access to the directory)",
+    EACCES:
+      "needs a privilege this process lacks (CAP_NET_BIND_SERVICE for ports below 1024, or write access to the directory)",
     EADDRNOTAVAIL: "is not an address of this machine",
   };
-  return new ProxyError("LISTEN", `${where} ${what[error.code ?? ""] ?? `cannot be listened on: ${error.message}`}`, {
-    cause: error,
-  });
+  return new ProxyError(
+    "LISTEN",
+    `${where} ${what[error.code ?? ""] ?? `cannot be listened on: ${error.message}`}`,
+    {
+      cause: error,
+    },
+  );
 }

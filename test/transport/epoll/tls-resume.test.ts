@@ -144,7 +144,9 @@ test("a session ends with the certificates it rests on, and with the revocation 
   const brief = await (await authority()).issue({ commonName: "brief", notAfter: Date.now() + 3_600_000 });
   const server = tls.context(await serverSpec());
   const client = tls.context({ ...(await clientSpec()), ...brief });
-  const listed = tls.context(await serverSpec({ crl: await crl(), sessionContext: new Uint8Array(32).fill(1) }));
+  const listed = tls.context(
+    await serverSpec({ crl: await crl(), sessionContext: new Uint8Array(32).fill(1) }),
+  );
   const alice = tls.context(await clientSpec());
   stand(ends(t, tls, server, client));
   stand(ends(t, tls, listed, alice));
@@ -334,5 +336,8 @@ test("a released context still serves its connections and keeps nothing more", a
   server.release();
   stand(both);
   assert.equal(client.sessions.size, 0);
-  assert.throws(() => tls.channel(both.serverFd, server, { serverName: null, sessionKey: "" }), /was released/);
+  assert.throws(
+    () => tls.channel(both.serverFd, server, { serverName: null, sessionKey: "" }),
+    /was released/,
+  );
 });

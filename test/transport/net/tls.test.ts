@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { createServer as createTlsServer } from "node:tls";
+import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { PeerRule } from "../../../lib/config/config.ts";
 import type { ProxyError } from "../../../lib/errors.ts";
 import { authoriser } from "../../../lib/tls/authorise.ts";
@@ -393,6 +393,27 @@ test("a client keeps its sessions by key, within a bound, and only of servers th
   assert.equal(strict.sessions.size, 0);
 });
 
+test("sessions of TLS 1.2 are kept as well, and none of a refused server", async (t) => {
+  const server = createTlsServer({ ...(await leaf("server")), maxVersion: "TLSv1.2" }, (socket) =>
+    socket.end(),
+  );
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const client = await clientContext();
+  const refused = await dial(port, client, "another.test");
+  assert.equal(refused.error?.code, "DENIED");
+  assert.equal(refused.facts?.version, "TLSv1.2");
+  assert.equal(client.sessions.size, 0);
+  for (const resumed of [false, true]) {
+    const { facts, socket } = await dial(port, client, "localhost");
+    await readAll(socket);
+    assert.equal(facts?.resumed, resumed);
+    assert.equal(facts.peer?.commonName, "server");
+  }
+});
+
 const SERVERS: [LeafName | "strange", string | null, string, number, RegExp][] = [
   ["server", "another.test", "DENIED", 46, /CN=server.*does not prove the name another.test/],
   ["cnOnly", "localhost", "DENIED", 46, /does not prove the name localhost/],
@@ -426,12 +447,22 @@ for (const [who, name, code, alert, message] of SERVERS) {
 }
 
 test("an IP literal is proved by an address and never sent as a name", async (t) => {
-  const context = await serverContext();
-  const server = await listening(t, () => context);
-  const { error, socket } = await dial(server.port, await clientContext(), "127.0.0.1");
-  assert.equal(error, null);
-  await readAll(socket);
-  assert.equal((await server.next()).error, null);
+  const server = createTlsServer(await leaf("server"));
+  const names: unknown[] = [];
+  server.on("secureConnection", (socket: TLSSocket & { servername?: unknown }) => {
+    names.push(socket.servername);
+    socket.end();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const client = await clientContext();
+  for (const name of ["127.0.0.1", "web.example.test."]) {
+    const { error, socket } = await dial((server.address() as AddressInfo).port, client, name, name);
+    assert.equal(error, null);
+    await readAll(socket);
+  }
+  assert.deepEqual(names, [false, "web.example.test"]);
 });
 
 test("a server that refuses our certificate in TLS 1.2 is quoted with its alert", async (t) => {

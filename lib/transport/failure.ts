@@ -1,0 +1,32 @@
+/** Why a dial failed, in one set of words for both transports. */
+import { ProxyError } from "../errors.ts";
+import { formatAddress, type SocketAddress } from "../wire/address.ts";
+
+/** By errno name: what it means for the operator. */
+const ENDPOINT: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "connection refused; nothing listens there",
+  EHOSTUNREACH: "no route (EHOSTUNREACH)",
+  ENETUNREACH: "no route (ENETUNREACH)",
+  ENOENT: "no such socket",
+  ETIMEDOUT: "no answer (ETIMEDOUT)",
+  EAGAIN: "its queue of connections is full (EAGAIN)",
+};
+
+/** Faults of this process: they say nothing about the endpoint. */
+const OURS: Readonly<Record<string, string>> = {
+  EADDRNOTAVAIL:
+    "no local port is free (EADDRNOTAVAIL); widen net.ipv4.ip_local_port_range or set net.ipv4.tcp_tw_reuse",
+  EMFILE: "no descriptor is left (EMFILE); raise LimitNOFILE",
+  ENFILE: "no descriptor is left on this machine (ENFILE)",
+  ENOBUFS: "no memory for sockets (ENOBUFS)",
+  ENOMEM: "no memory for sockets (ENOMEM)",
+};
+
+/** `code`: errno by name. Code DIAL where the endpoint is to blame, TRANSPORT where this process is. */
+export function dialFailure(target: SocketAddress, code: string): ProxyError {
+  const ours = OURS[code];
+  return new ProxyError(
+    ours === undefined ? "DIAL" : "TRANSPORT",
+    `${formatAddress(target)}: ${ours ?? ENDPOINT[code] ?? code}`,
+  );
+}

@@ -1,0 +1,375 @@
+/**
+ * Bytes through a TLS channel: all of them, in order, ended as the other side ended them, whatever the chunks and the socket do.
+ */
+import assert from "node:assert/strict";
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { createHash, randomInt } from "node:crypto";
+import { once } from "node:events";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { TLSSocket } from "node:tls";
+import { SHUT_WR } from "../../../lib/ffi/layout.ts";
+import { recv, send, shutdown } from "../../../lib/ffi/libc.ts";
+import { FAILED, TRUNCATED, WOULD_BLOCK } from "../../../lib/transport/epoll/channel.ts";
+import type { EpollTlsChannel } from "../../../lib/transport/epoll/tls-channel.ts";
+import { authority, directoryWith, leaf } from "../../gear/certificates.ts";
+import {
+  accepted,
+  channelOn,
+  clientSpec,
+  dialled,
+  type Ends,
+  ends,
+  engine,
+  handshake,
+  listening,
+  receive,
+  room,
+  sendAll,
+  serverSpec,
+  stand,
+  tcpServer,
+  until,
+} from "./tls-gear.ts";
+
+const MIB = 1024 * 1024;
+
+async function standing(t: TestContext, options: { readonly small?: boolean } = {}): Promise<Ends> {
+  const tls = engine(t);
+  const both = ends(t, tls, tls.context(await serverSpec()), tls.context(await clientSpec()), options);
+  stand(both);
+  return both;
+}
+
+function put(text: string): number {
+  return room.bytes.write(text, 0, "latin1");
+}
+
+function take(channel: EpollTlsChannel, length = 65_536): string | number {
+  const got = channel.read(room.address, length);
+  return got > 0 ? room.bytes.toString("latin1", 0, got) : got;
+}
+
+test("half-close is carried both ways, and the other direction goes on", async (t) => {
+  const { server, client, clientFd } = await standing(t);
+  client.write(room.address, put("request"));
+  assert.equal(client.end(), 0);
+  assert.equal(client.end(), 0, "done before is done");
+  assert.equal(take(server), "request");
+  assert.equal(take(server), 0);
+  assert.equal(take(server), 0, "an end stays an end");
+  assert.equal(take(client), WOULD_BLOCK);
+  for (let round = 0; round < 3; round++) {
+    server.write(room.address, put("a late answer"));
+    assert.equal(take(client), "a late answer");
+  }
+  assert.equal(server.end(), 0);
+  assert.equal(take(client), 0);
+  assert.equal(recv(clientFd, room.address, 10, 0), 0, "FIN follows close_notify");
+});
+
+test("FIN without close_notify is a truncation, with and without a record cut off", async (t) => {
+  const whole = await standing(t);
+  whole.client.write(room.address, put("all there"));
+  shutdown(whole.clientFd, SHUT_WR);
+  assert.equal(take(whole.server), "all there", "what came before is delivered");
+  assert.equal(take(whole.server), TRUNCATED);
+  assert.equal(whole.server.failure()?.code, "RESET");
+  assert.match(whole.server.failure()?.message ?? "", /without close_notify/);
+
+  const cut = await standing(t);
+  put("\x17\x03\x03\x01\x00half a record");
+  send(cut.clientFd, room.address, 18, 0);
+  shutdown(cut.clientFd, SHUT_WR);
+  assert.equal(take(cut.server), TRUNCATED);
+});
+
+test("a record that was tampered with ends the connection with bad_record_mac", async (t) => {
+  const { server, client, clientFd } = await standing(t);
+  put(`\x17\x03\x03\x00\x20${"x".repeat(32)}`);
+  send(clientFd, room.address, 37, 0);
+  assert.equal(take(server), FAILED);
+  assert.equal(server.failure()?.code, "HANDSHAKE");
+  assert.equal(server.failure()?.alert, 20);
+  assert.equal(take(client), FAILED);
+  assert.equal(client.failure()?.alert, 20, "the other side is told");
+  assert.equal(server.end(), 0);
+});
+
+test("a reset is told by its error number, to the reader and to the writer", async (t) => {
+  const tls = engine(t);
+  const context = tls.context(await clientSpec());
+  const pair = await leaf("server");
+  const port = await tcpServer(t, (raw) => {
+    const peer = new TLSSocket(raw, { isServer: true, ...pair });
+    peer.on("error", () => {});
+    peer.on("data", () => raw.resetAndDestroy());
+  });
+  const channel = channelOn(t, tls, dialled(t, port), context);
+  assert.equal(await handshake(channel), 1);
+  await sendAll(channel, Buffer.from("reset me"));
+  let end: number | string = WOULD_BLOCK;
+  await until("the reset", () => {
+    end = take(channel);
+    return end !== WOULD_BLOCK;
+  });
+  assert.equal(end, -104);
+  assert.equal(take(channel), -104);
+  assert.equal(channel.write(room.address, 10), -32);
+  assert.equal(channel.write(room.address, 10), -32);
+});
+
+test("data that came with the last flight needs no further edge", async (t) => {
+  const tls = engine(t);
+  const { server, client } = ends(t, tls, tls.context(await serverSpec()), tls.context(await clientSpec()));
+  client.handshake();
+  server.handshake();
+  assert.equal(client.handshake(), 1);
+  client.write(room.address, put("early bird"));
+  assert.equal(server.handshake(), 1);
+  assert.equal(server.pending(), true);
+  assert.equal(take(server), "early bird");
+  assert.equal(take(server), WOULD_BLOCK);
+  assert.equal(server.pending(), false);
+});
+
+test("what a short read leaves behind is known to be pending", async (t) => {
+  const { server, client } = await standing(t);
+  for (let round = 0; round < 2; round++) {
+    client.write(room.address, put("0123456789"));
+    assert.equal(take(server, 4), "0123");
+    assert.equal(server.pending(), true);
+    assert.equal(take(server), "456789");
+    assert.equal(server.pending(), false);
+    assert.equal(take(server), WOULD_BLOCK);
+  }
+});
+
+test("one write takes four records, one read gathers them", async (t) => {
+  const { server, client } = await standing(t);
+  room.bytes.fill(0x61, 0, 65_536);
+  assert.equal(client.write(room.address, 65_536), 65_536);
+  assert.equal(server.read(room.address, 65_536), 65_536);
+  assert.ok(room.bytes.subarray(0, 65_536).every((byte) => byte === 0x61));
+});
+
+test("a full socket: the last byte is kept back, others write on, nothing is lost", async (t) => {
+  const tls = engine(t);
+  const contexts = [tls.context(await serverSpec()), tls.context(await clientSpec())] as const;
+  const slow = ends(t, tls, ...contexts, { small: true });
+  const slower = ends(t, tls, ...contexts, { small: true });
+  const quick = ends(t, tls, ...contexts);
+  for (const both of [slow, slower, quick]) stand(both);
+  const hashes = new Map<Ends, ReturnType<typeof createHash>>();
+  const written = new Map<Ends, number>();
+  let seed = 1;
+  for (const both of [slow, slower]) {
+    const hash = createHash("sha256");
+    let total = 0;
+    for (;;) {
+      for (let at = 0; at < 65_536; at++)
+        room.bytes[at] = (seed = (seed * 1103515245 + 12345) & 0x7fffffff) >> 16;
+      const taken = both.client.write(room.address, 65_536);
+      if (taken > 0) {
+        hash.update(room.bytes.subarray(0, taken));
+        total += taken;
+        if (taken === 65_536) continue;
+        assert.equal(taken, 65_535, "all but the byte that the caller is to wait with");
+      }
+      const last = room.bytes.subarray(taken > 0 ? taken : 0, 65_536);
+      assert.equal(both.client.write(room.address + 65_535, 1), WOULD_BLOCK);
+      // The same byte, from another address, with more behind it.
+      const rest = Buffer.concat([last, Buffer.from("tail")]);
+      hash.update(rest);
+      total += rest.length;
+      hashes.set(both, hash);
+      written.set(both, total);
+      const offer = Buffer.from(rest);
+      void (async () => {
+        await sendAll(both.client, offer);
+        both.client.end();
+      })();
+      break;
+    }
+  }
+  quick.client.write(room.address, put("while others wait"));
+  assert.equal(take(quick.server), "while others wait");
+  for (const both of [slow, slower]) {
+    const { bytes, end } = await receive(both.server);
+    assert.equal(end, 0);
+    assert.equal(bytes.length, written.get(both));
+    assert.equal(createHash("sha256").update(bytes).digest("hex"), hashes.get(both)!.digest("hex"));
+  }
+});
+
+test("a channel that is released with unsent output takes nothing with it", async (t) => {
+  const tls = engine(t);
+  const contexts = [tls.context(await serverSpec()), tls.context(await clientSpec())] as const;
+  for (let round = 0; round < 40; round++) {
+    const both = ends(t, tls, ...contexts, { small: true });
+    stand(both);
+    room.bytes.fill(round, 0, 65_536);
+    for (let taken = 1; taken > 0; ) taken = both.client.write(room.address, 65_536);
+    both.client.release();
+    both.server.release();
+  }
+  const last = ends(t, tls, ...contexts);
+  stand(last);
+  last.client.write(room.address, put("clean"));
+  assert.equal(take(last.server), "clean");
+});
+
+test("an end waits for what the socket has not taken", async (t) => {
+  const { server, client } = await standing(t, { small: true });
+  room.bytes.fill(7, 0, 65_536);
+  let total = 0;
+  for (
+    let taken = client.write(room.address, 65_536);
+    taken > 0;
+    taken = client.write(room.address, 65_536)
+  ) {
+    total += taken;
+    if (taken < 65_536) break;
+  }
+  assert.equal(client.end(), WOULD_BLOCK);
+  let ended = WOULD_BLOCK;
+  const all = receive(server);
+  await until("the end", () => {
+    ended = client.end();
+    return ended !== WOULD_BLOCK;
+  });
+  assert.equal(ended, 0);
+  const { bytes, end } = await all;
+  assert.equal(end, 0);
+  assert.equal(bytes.length, total + 1, "the byte that was kept back was encrypted with the others");
+});
+
+test("64 MiB each way at once, in random chunks", async (t) => {
+  const { server, client } = await standing(t);
+  const source = allBytes();
+  const way = (from: EpollTlsChannel, to: EpollTlsChannel) => {
+    const [sent, got] = [createHash("sha1"), createHash("sha1")];
+    let [left, held, offer, ended] = [64 * MIB, 0, 0, false];
+    return {
+      step(): boolean {
+        if (left > 0) {
+          if (held === 0) {
+            held = Math.min(left, randomInt(1, 70_000));
+            offer = randomInt(0, source.length - held);
+          }
+          source.copy(room.bytes, 0, offer, offer + held);
+          const taken = from.write(room.address, held);
+          if (taken > 0) {
+            sent.update(source.subarray(offer, offer + taken));
+            held -= taken;
+            offer += taken;
+            left -= taken;
+          } else assert.equal(taken, WOULD_BLOCK);
+        } else if (!ended) ended = from.end() === 0;
+        const read = to.read(room.address, randomInt(1, 65_537));
+        if (read > 0) got.update(room.bytes.subarray(0, read));
+        else if (read !== 0) assert.equal(read, WOULD_BLOCK);
+        return !(ended && read === 0);
+      },
+      check: () => assert.equal(got.digest("hex"), sent.digest("hex")),
+    };
+  };
+  const [up, down] = [way(client, server), way(server, client)];
+  for (let [a, b] = [true, true]; a || b; ) {
+    a = a && up.step();
+    b = b && down.step();
+  }
+  up.check();
+  down.check();
+});
+
+test("half-close with a node:tls peer, which ends first and then hears a long answer", async (t) => {
+  const tls = engine(t);
+  const context = tls.context(await clientSpec());
+  const pair = await leaf("server");
+  const heard: Buffer[] = [];
+  let peer: TLSSocket | null = null;
+  const port = await tcpServer(t, (raw) => {
+    peer = new TLSSocket(raw, { isServer: true, ...pair, allowHalfOpen: true } as never);
+    peer.on("error", () => {});
+    peer.on("data", (chunk) => heard.push(chunk));
+    peer.end("that is all from here");
+  });
+  const channel = channelOn(t, tls, dialled(t, port), context);
+  assert.equal(await handshake(channel), 1);
+  const { bytes, end } = await receive(channel);
+  assert.equal(String(bytes), "that is all from here");
+  assert.equal(end, 0);
+  const answer = allBytes().subarray(0, MIB);
+  await sendAll(channel, answer);
+  assert.equal(channel.end(), 0);
+  await once(peer!, "end");
+  assert.ok(Buffer.concat(heard).equals(answer));
+});
+
+for (const [command, what] of [
+  ["k", "KeyUpdate"],
+  ["K", "KeyUpdate that asks for one back"],
+] as const) {
+  test(`${what} from s_client in the middle of a stream`, async (t) => {
+    const { channel, child, output } = await interactive(t, ["-tls1_3"]);
+    for (let round = 0; round < 3; round++) {
+      child.stdin.write(`line ${round}\n`);
+      assert.equal(String((await receive(channel, 7)).bytes), `line ${round}\n`);
+      child.stdin.write(`${command}\n`);
+      await until("KEYUPDATE", () => output().split("KEYUPDATE").length === round + 2);
+      child.stdin.write("more\n");
+      assert.equal(String((await receive(channel, 5)).bytes), "more\n");
+      await sendAll(channel, Buffer.from(`answer ${round};`));
+      await until("the answer", () => output().includes(`answer ${round};`));
+    }
+  });
+}
+
+test("renegotiation is refused in TLS 1.2", async (t) => {
+  const { channel, child, output } = await interactive(t, ["-tls1_2"]);
+  child.stdin.write("before\n");
+  assert.equal(String((await receive(channel, 7)).bytes), "before\n");
+  child.stdin.write("R\n");
+  await until("RENEGOTIATING", () => output().includes("RENEGOTIATING"));
+  const { bytes } = await Promise.race([receive(channel), once(child, "close").then(() => ({ bytes: "" }))]);
+  assert.equal(String(bytes), "");
+  assert.match(output(), /no renegotiation|NO_RENEGOTIATION/i);
+  assert.equal(channel.facts().version, "TLSv1.2");
+});
+
+/** s_client with its commands, on a channel that stands. */
+async function interactive(
+  t: TestContext,
+  args: readonly string[],
+): Promise<{ channel: EpollTlsChannel; child: ChildProcessWithoutNullStreams; output: () => string }> {
+  const tls = engine(t);
+  const context = tls.context(await serverSpec());
+  const { descriptor, port } = listening(t);
+  const { cert, key } = await leaf("alice");
+  const directory = directoryWith({ "c.crt": cert, "c.key": key, "ca.crt": (await authority()).cert });
+  t.after(directory.remove);
+  const file = (name: string) => join(directory.path, name);
+  const child = spawn("openssl", [
+    ...["s_client", "-connect", `127.0.0.1:${port}`, "-cert", file("c.crt"), "-key", file("c.key")],
+    ...["-CAfile", file("ca.crt"), ...args],
+  ]);
+  t.after(() => child.kill());
+  child.stdin.on("error", () => {});
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (chunk: Buffer) => {
+      output += chunk;
+    });
+  }
+  const channel = channelOn(t, tls, await accepted(t, descriptor), context);
+  assert.equal(await handshake(channel), 1);
+  return { channel, child, output: () => output };
+}
+
+/** 4 MiB in which no two places look alike. */
+function allBytes(): Buffer {
+  const bytes = Buffer.alloc(4 * MIB);
+  for (let at = 0; at < bytes.length; at += 4) bytes.writeUInt32LE(Math.imul(at, 2654435761) >>> 0, at);
+  return bytes;
+}
