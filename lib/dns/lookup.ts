@@ -3,6 +3,7 @@
  * of every target, several at a time. Remembers addresses for their TTL, and past it as what is served when a single
  * lookup fails: one name that cannot be resolved must not take the others with it. Never throws or rejects.
  */
+import { setMaxListeners } from "node:events";
 import { isIP } from "node:net";
 import { type AnswerKind, isDefinite, MAX_ALIASES } from "./answer.ts";
 import type { Answer, Asker } from "./client.ts";
@@ -80,6 +81,8 @@ export class Lookup {
 
   /** One resolution. An aborted one has kind `aborted` and must be thrown away. */
   resolve(options: LookupOptions = {}): Promise<Resolution> {
+    // Every query under way listens to it; Node warns of a leak at 10.
+    if (options.signal !== undefined) setMaxListeners(PARALLEL + 10, options.signal);
     const run = new Run(this.#client, this.#now, this.#keepStale, this.#remembered, options);
     const resolution =
       this.#source.kind === "srv"

@@ -125,3 +125,22 @@ test("a name with control characters is shown escaped", async (t) => {
   );
   assert.doesNotMatch(text, /\u001b/);
 });
+
+test("many lookups at once, all under one signal: no leak and no warning of one", async (t) => {
+  const warnings: string[] = [];
+  const hear = (warning: Error): void => {
+    warnings.push(warning.message);
+  };
+  process.on("warning", hear);
+  t.after(() => process.off("warning", hear));
+  const nodes = Array.from({ length: 40 }, (_, node) => `n${node}.example.test`);
+  const records = nodes.flatMap((node, index) => [srv(NAME, [0, 1, 80, node]), a(node, `192.0.2.${index}`)]);
+  const dns = await startResponder(t, zone(records));
+  const found = await discover(NAME, {
+    client: new DnsClient({ servers: [dns] }),
+    signal: new AbortController().signal,
+  });
+  assert.equal(found.tiers[0]?.targets.filter(({ addresses }) => addresses.length === 1).length, 40);
+  await new Promise(setImmediate);
+  assert.deepEqual(warnings, []);
+});
