@@ -41,16 +41,14 @@ export function parseHello(bytes: Uint8Array, limit: number): HelloVerdict {
   let size = 0; // bytes of the whole message with its header, as far as the header has come
   let empty = 0;
   for (;;) {
+    const broken = checkHeader(bytes, record, end);
+    if (broken !== null) return broken;
     if (end < record + HEADER) {
-      const broken = checkHeader(bytes, record, end);
-      if (broken !== null) return broken;
       // While it is open whether this is TLS, every byte that can decide is a reason to look.
       const need =
         record === 0 ? (end < 2 ? end + 1 : HEADER + 1) : floor(record, 0, seen, seen < 4 ? 0 : size);
       return need > limit ? beyond(limit) : { kind: "more", need };
     }
-    const broken = checkHeader(bytes, record, end);
-    if (broken !== null) return broken;
     const length = bytes[record + 3]! * 256 + bytes[record + 4]!;
     if (length > MAX_RECORD) return badHello(ALERT.record_overflow, `a TLS record of ${length} bytes`);
     const payload = record + HEADER;
