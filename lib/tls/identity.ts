@@ -263,7 +263,8 @@ function rehearse(config: IdentityConfig, parts: IdentityTexts): void {
     createSecureContext({
       ...(cert === null ? {} : { cert }),
       ...(key === null ? {} : { key }),
-      ...(ca === null ? {} : { ca }),
+      // An empty list keeps Node from loading its own roots, which takes a tenth of a second.
+      ca: ca ?? [],
       ...(parts.crl === null ? {} : { crl: pemTexts(parts.crl, "X509 CRL") }),
     });
   } catch (error) {

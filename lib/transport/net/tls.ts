@@ -59,7 +59,8 @@ export function createNetContext(spec: TlsContextSpec): NetTlsContext {
     const secure = createSecureContext({
       ...(spec.cert === null ? {} : { cert: spec.cert }),
       ...(spec.key === null ? {} : { key: spec.key }),
-      ...(spec.ca === null ? {} : { ca: spec.ca }),
+      // Without a bundle a client trusts Node's own roots; a server asks nobody, and an empty list spares it loading them.
+      ...(spec.ca === null ? (server ? { ca: [] } : {}) : { ca: spec.ca }),
       // Node reads one list from each text and would ignore the others.
       ...(spec.crl === null ? {} : { crl: pemTexts(spec.crl, "X509 CRL") }),
       ...(server && spec.ticketKeys !== null ? { ticketKeys: Buffer.from(spec.ticketKeys) } : {}),
@@ -236,8 +237,9 @@ class Handshake {
     sessions.set(key, { session, peer: this.#accepted });
   };
 
+  /** An end before the handshake stands; behind it, it is the peer's ordinary end. */
   readonly #gone = (): void => {
-    this.#broken(undefined);
+    if (!this.#over) this.#broken(undefined);
   };
 
   /** OpenSSL has failed, and has written its own alert where it could, or the peer is gone. */
