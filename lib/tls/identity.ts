@@ -263,7 +263,7 @@ function rehearse(config: IdentityConfig, parts: IdentityTexts): void {
     createSecureContext({
       ...(cert === null ? {} : { cert }),
       ...(key === null ? {} : { key }),
-      // An empty list keeps Node from loading its own roots, which takes a tenth of a second.
+      // An empty list, since without any Node would add its own roots.
       ca: ca ?? [],
       ...(parts.crl === null ? {} : { crl: pemTexts(parts.crl, "X509 CRL") }),
     });

@@ -59,7 +59,7 @@ export function createNetContext(spec: TlsContextSpec): NetTlsContext {
     const secure = createSecureContext({
       ...(spec.cert === null ? {} : { cert: spec.cert }),
       ...(spec.key === null ? {} : { key: spec.key }),
-      // Without a bundle a client trusts Node's own roots; a server asks nobody, and an empty list spares it loading them.
+      // Without a bundle a client trusts Node's own roots; a server asks nobody, and its empty list keeps them out.
       ...(spec.ca === null ? (server ? { ca: [] } : {}) : { ca: spec.ca }),
       // Node reads one list from each text and would ignore the others.
       ...(spec.crl === null ? {} : { crl: pemTexts(spec.crl, "X509 CRL") }),
