@@ -113,6 +113,7 @@ test("what is not TLS is told at the first byte that says so", () => {
     for (const cut of [1, text.length])
       assert.equal(parseHello(Buffer.from(text.slice(0, cut), "latin1"), LIMIT).kind, "not_tls", text);
   assert.deepEqual(parseHello(Buffer.from("\x16"), LIMIT), { kind: "more", need: 2 });
+  assert.deepEqual(parseHello(Buffer.from("\x16\x03\x01\0\x50"), LIMIT), { kind: "more", need: 6 });
   assert.equal(parseHello(Buffer.from("\x16\x02"), LIMIT).kind, "not_tls");
   assert.deepEqual(parseHello(Buffer.of(0x80, 0x2e), LIMIT), { kind: "more", need: 3 });
   assert.equal(parseHello(Buffer.of(0x80, 0x2e, 2), LIMIT).kind, "not_tls");
@@ -212,6 +213,13 @@ test("lengths that lie are refused", () => {
   ];
   for (const [i, bytes] of truncated.entries())
     assertBad(gear.helloStream({ extensions: [bytes] }), ALERT.decode_error, `extension ${i}`);
+});
+
+test("a cipher list of odd length is refused", () => {
+  const random = new Uint8Array(32);
+  const odd = gear.vector(2, Buffer.of(0x13, 1, 0x13));
+  const body = gear.join(Buffer.of(3, 3), random, gear.vector(1, random), odd, gear.vector(1, Buffer.of(0)));
+  assertBad(gear.record(gear.handshake(1, body)), ALERT.decode_error);
 });
 
 test("a hello too short to be one is refused by its length", () => {
