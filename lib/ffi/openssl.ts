@@ -114,6 +114,7 @@ function load(): Openssl {
     C.pointer,
     C.size,
   ]);
+  const prototypes = new Map<string, ReturnType<Koffi["pointer"]>>();
   const pin = (size: number): Pinned => {
     const block = Buffer.allocUnsafeSlow(Math.max(size, SMALLEST_PIN));
     return { bytes: block.subarray(0, size), address: Number(koffi.address(block)) };
@@ -129,7 +130,11 @@ function load(): Openssl {
     // One int per thread that stays where it is: reading it in place takes 3 ns, koffi.errno() takes 14.
     errno: () => errno[0]!,
     register: (parameters, run) => {
-      const slot = koffi.register(run, koffi.pointer(koffi.proto(C.int, [...parameters])));
+      const shape = parameters.join();
+      // koffi keeps types for ever, so each is made once.
+      const type = prototypes.get(shape) ?? koffi.pointer(koffi.proto(C.int, [...parameters]));
+      prototypes.set(shape, type);
+      const slot = koffi.register(run, type);
       return { address: Number(slot), unregister: () => koffi.unregister(slot) };
     },
     pin,
