@@ -73,7 +73,11 @@ void stream_client(struct connection *c) {
   SSL_set_fd(c->ssl, c->fd);
   SSL_set_connect_state(c->ssl);
   if (options.name_sni) SSL_set_tlsext_host_name(c->ssl, options.name_sni);
-  if (options.resume && newest) SSL_set_session(c->ssl, newest);
+  if (!options.resume || !newest) return;
+  /* A copy: libssl marks a session as spent for everyone who holds it when a new ticket replaces it. */
+  SSL_SESSION *copy = SSL_SESSION_dup(newest);
+  SSL_set_session(c->ssl, copy);
+  SSL_SESSION_free(copy);
 }
 
 void stream_service(struct connection *c) {

@@ -1,182 +1,200 @@
 /**
  * `npm run bench`: what a hop through Millrace costs beside its peers on this machine. Progress goes to stderr, the
- * tables to stdout, JSON and charts to native-bench/out (or native-bench/results with --save).
+ * tables to stdout, JSON, Markdown and charts to native-bench/out (or native-bench/results with --save).
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import yargs from "yargs";
+import { join, relative } from "node:path";
 import { hideBin } from "yargs/helpers";
+import { canTrace, measureCalls } from "./calls.ts";
 import { makeCertificates } from "./certificates.ts";
+import { charts } from "./chart.ts";
+import { compare } from "./compare.ts";
 import type { Contender, Missing } from "./contender.ts";
 import { buildGenerator } from "./generator.ts";
+import { measureIdle } from "./idle.ts";
 import { measure, type Setting } from "./measure.ts";
+import { type Options, readOptions } from "./options.ts";
 import { choose, findAll } from "./peers/index.ts";
 import { reenter, settle } from "./place.ts";
 import { benchFolder, packageRoot } from "./program.ts";
 import { createProgress } from "./progress.ts";
-import type { Report, WorkResult } from "./result.ts";
+import { readmeTable, replaceTable } from "./readme.ts";
+import type { CallsRow, IdleRow, Report, WorkResult } from "./result.ts";
 import { markdown } from "./tables.ts";
 import { SWEEPS, WORKS, type Work } from "./works.ts";
 
-const options = await yargs(hideBin(process.argv))
-  .scriptName("npm run bench --")
-  .usage(
-    "$0 [options]\n\nMeasures what a hop costs: CPU per unit of work, rate, latency, memory, system calls.",
-  )
-  .option("quick", {
-    type: "boolean",
-    default: false,
-    describe: "under a minute: few works, short runs; a guide, not a result",
-  })
-  .option("only", {
-    type: "string",
-    array: true,
-    default: [] as string[],
-    describe: "works or sweeps by name (comma-separated)",
-  })
-  .option("peers", {
-    type: "string",
-    array: true,
-    default: [] as string[],
-    describe: "contenders beside Millrace by name (comma-separated)",
-  })
-  .option("node", {
-    type: "string",
-    array: true,
-    default: [] as string[],
-    describe: "further Node binaries to run Millrace on",
-  })
-  .option("haproxy", {
-    type: "string",
-    array: true,
-    default: [] as string[],
-    describe: "further HAProxy binaries, PATH or NAME=PATH",
-  })
-  .option("envoy", { type: "string", describe: "an Envoy binary" })
-  .option("ghostunnel", { type: "string", describe: "a ghostunnel binary" })
-  .option("seconds", { type: "number", describe: "length of a run" })
-  .option("runs", { type: "number", describe: "runs of each contender" })
-  .option("warmup", { type: "number", describe: "seconds before the first run" })
-  .option("log", { type: "boolean", default: true, describe: "access log of all contenders (--no-log: off)" })
-  .option("namespace", { type: "boolean", default: true, describe: "use a network namespace where possible" })
-  .option("save", { type: "string", describe: "store the result as native-bench/results/NAME" })
-  .option("list", {
-    type: "boolean",
-    default: false,
-    describe: "print works and contenders, measure nothing",
-  })
-  .strict()
-  .parse();
+/** What is not a piece of work of the generator, but can be asked for by --only. */
+const EXTRAS = {
+  idle: "memory of idle plain connections",
+  tidle: "memory of idle TLS connections",
+  calls: "system calls per connection",
+};
+const QUICK_PEERS = ["haproxy", "nginx", "floor"];
+/** A sweep asks for a shape, not for a ratio: fewer and shorter runs, and the contenders that matter. */
+const SWEEP_PEERS = ["millrace-epoll", "millrace-net", "haproxy", "nginx+tuned", "floor"];
+const SWEEP_RUNS = 3;
 
-const words = (list: readonly string[]): string[] =>
-  list.flatMap((entry) => entry.split(",")).filter((word) => word !== "");
-
-function chooseWorks(): Work[] {
-  const only = words(options.only);
-  if (only.length > 0) {
-    const chosen = [...WORKS, ...SWEEPS].filter(
-      (w) => only.includes(w.name) || only.includes(w.sweep?.name ?? ""),
-    );
-    const known = new Set([...WORKS, ...SWEEPS].flatMap((w) => [w.name, w.sweep?.name]));
-    const unknown = only.filter((name) => !known.has(name));
-    if (unknown.length > 0) {
-      console.error(`unknown work: ${unknown.join(", ")} (--list shows what there is)`);
-      process.exit(2);
-    }
-    return chosen;
-  }
-  return options.quick ? WORKS.filter((w) => w.quick) : [...WORKS, ...SWEEPS];
+function load(file: string): Report {
+  const report = JSON.parse(readFileSync(file, "utf8")) as Report;
+  if (report.format !== 1) throw new Error(`${file}: not a result of this version`);
+  return report;
 }
 
+function chooseWorks(only: readonly string[], quick: boolean): Work[] {
+  const all = [...WORKS, ...SWEEPS];
+  if (only.length === 0) return quick ? WORKS.filter((w) => w.quick) : all;
+  const known = new Set([...all.flatMap((w) => [w.name, w.sweep?.name]), ...Object.keys(EXTRAS)]);
+  const unknown = only.filter((name) => !known.has(name));
+  if (unknown.length > 0) {
+    console.error(`unknown work: ${unknown.join(", ")} (--list shows what there is)`);
+    process.exit(2);
+  }
+  return all.filter((w) => only.includes(w.name) || only.includes(w.sweep?.name ?? ""));
+}
+
+/** What needs no measuring. True when there was such a thing to do. */
+function withoutMeasuring(options: Options): boolean {
+  if (options.compare) {
+    const { compared, differ } = compare(load(options.compare[0]), load(options.compare[1]));
+    for (const line of differ) console.log(line);
+    console.log(`${compared - differ.length} of ${compared} ratios agree within their intervals`);
+    return true;
+  }
+  if (options.readme && options.from) {
+    const table = readmeTable(load(options.from), relative(join(options.readme, ".."), options.from));
+    writeFileSync(options.readme, replaceTable(readFileSync(options.readme, "utf8"), table));
+    return true;
+  }
+  return false;
+}
+
+function list(contenders: readonly Contender[], missing: readonly Missing[]): void {
+  for (const work of [...WORKS, ...SWEEPS]) console.log(`${work.name.padEnd(20)} ${work.title}`);
+  for (const [name, title] of Object.entries(EXTRAS)) console.log(`${name.padEnd(20)} ${title}`);
+  console.log("");
+  for (const c of contenders) console.log(`${c.name.padEnd(20)} ${c.version}`);
+  for (const m of missing) console.log(`${m.name.padEnd(20)} missing: ${m.reason}`);
+}
+
+async function run(options: Options): Promise<Report> {
+  const progress = createProgress(process.stderr);
+  const { generator, reason } = buildGenerator();
+  const found = findAll(options, generator.floor);
+  const missing: Missing[] = [...(reason ? [{ name: "C load generator", reason }] : []), ...found.missing];
+  if (options.list) {
+    list(found.contenders, missing);
+    process.exit(0);
+  }
+  const contenders = choose(
+    found.contenders,
+    options.peers.length === 0 && options.quick ? QUICK_PEERS : options.peers,
+  );
+  const works = chooseWorks(options.only, options.quick).filter(
+    (work) => generator.tls || work.shape === "plain",
+  );
+  const extra = (name: keyof typeof EXTRAS): boolean =>
+    options.only.length === 0 ? !options.quick : options.only.includes(name);
+  const directory = mkdtempSync(join(tmpdir(), "millrace-bench-"));
+  process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
+  const certificates = await makeCertificates(directory);
+  const { seconds, runs, warmup } = options;
+  const setting: Setting = {
+    generator,
+    place: settle(),
+    certificates,
+    directory,
+    accessLog: options.log,
+    seconds,
+    runs,
+    warmup,
+    progress,
+  };
+  const sweeping: Setting = { ...setting, runs: Math.min(SWEEP_RUNS, runs), warmup: warmup / 2 };
+  const sweepers = contenders.filter(
+    (c) => options.peers.length > 0 || options.only.length > 0 || SWEEP_PEERS.includes(c.name),
+  );
+
+  const results: WorkResult[] = [];
+  const steps = works.map((w) =>
+    w.sweep ? sweepers.length * (sweeping.runs + 1) : contenders.length * (runs + 1),
+  );
+  progress.begin(steps.reduce((sum, n) => sum + n, 0));
+  for (const work of works) {
+    const [how, who] = work.sweep ? [sweeping, sweepers] : [setting, contenders];
+    results.push(await measure(how, work, who, WORKS, results));
+  }
+  const programs = contenders.filter((c) => c.many && c.kind !== "direct");
+  const idle: IdleRow[] = [];
+  for (const [name, shape] of [
+    ["idle", "plain"],
+    ["tidle", "terminate"],
+  ] as const) {
+    if (!extra(name) || process.platform !== "linux" || (shape !== "plain" && !generator.tls)) continue;
+    for (const [i, contender] of programs.filter((c) => c.shapes.includes(shape)).entries()) {
+      progress.step(name, contender.name, "filling");
+      idle.push(await measureIdle(setting, contender, shape, i, options.quick));
+    }
+  }
+  const calls: CallsRow[] = [];
+  if (extra("calls") && !canTrace())
+    missing.push({ name: "strace", reason: "no strace on the PATH: system calls are not counted" });
+  for (const [i, contender] of extra("calls") && canTrace() ? programs.entries() : []) {
+    progress.step("calls", contender.name, "tracing");
+    if (contender.shapes.includes("plain")) calls.push(await measureCalls(setting, contender, i));
+  }
+  progress.end();
+  return {
+    format: 1,
+    date: new Date().toISOString().slice(0, 16).replace("T", " "),
+    command: ["npm run bench", ...(process.argv.length > 2 ? ["--", ...hideBin(process.argv)] : [])].join(
+      " ",
+    ),
+    quick: options.quick,
+    revision:
+      spawnSync("git", ["describe", "--always", "--dirty"], {
+        cwd: packageRoot(),
+        encoding: "utf8",
+      }).stdout?.trim() || "unknown",
+    place: setting.place,
+    generator: generator.kind,
+    accessLog: setting.accessLog,
+    seconds,
+    runs,
+    warmup,
+    contenders: contenders.map(({ name, kind, version, note }) => ({
+      name,
+      kind,
+      version,
+      note: note ?? null,
+    })),
+    missing,
+    works: results,
+    idle,
+    calls,
+  };
+}
+
+/** Writes NAME.json, NAME.md and NAME-….svg. */
+function store(report: Report, save: string | null): string {
+  const base = save ? join(benchFolder(), "results", save) : join(benchFolder(), "out", "latest");
+  mkdirSync(join(base, ".."), { recursive: true });
+  const text = markdown(report);
+  writeFileSync(`${base}.json`, `${JSON.stringify(report)}\n`);
+  writeFileSync(`${base}.md`, text);
+  for (const [name, svg] of charts(report)) writeFileSync(`${base}-${name}.svg`, svg);
+  process.stdout.write(text);
+  return base;
+}
+
+const options = await readOptions(process.argv);
+if (withoutMeasuring(options)) process.exit(0);
 if (options.namespace && !options.list) {
-  const code = reenter();
+  const code = await reenter();
   if (code !== null) process.exit(code);
 }
-
-const progress = createProgress(process.stderr);
-const { generator, reason } = buildGenerator();
-const programs = {
-  haproxy: options.haproxy,
-  node: options.node,
-  envoy: options.envoy ?? null,
-  ghostunnel: options.ghostunnel ?? null,
-};
-const found = findAll(programs, generator.floor);
-const missing: Missing[] = [...(reason ? [{ name: "C load generator", reason }] : []), ...found.missing];
-const quickPeers = ["haproxy", "nginx", "floor"];
-const wanted = words(options.peers);
-const contenders: Contender[] = choose(
-  found.contenders,
-  wanted.length === 0 && options.quick ? quickPeers : wanted,
-);
-const works = chooseWorks().filter((work) => generator.tls || work.shape === "plain");
-
-if (options.list) {
-  for (const work of [...WORKS, ...SWEEPS]) console.log(`${work.name.padEnd(18)} ${work.title}`);
-  console.log("");
-  for (const c of found.contenders) console.log(`${c.name.padEnd(18)} ${c.version}`);
-  for (const m of missing) console.log(`${m.name.padEnd(18)} missing: ${m.reason}`);
-  process.exit(0);
-}
-
-const directory = mkdtempSync(join(tmpdir(), "millrace-bench-"));
-process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
-
-const setting: Setting = {
-  generator,
-  place: settle(),
-  certificates: await makeCertificates(directory),
-  directory,
-  accessLog: options.log,
-  seconds: options.seconds ?? (options.quick ? 0.4 : 1.5),
-  runs: options.runs ?? (options.quick ? 3 : 5),
-  warmup: options.warmup ?? (options.quick ? 0.4 : 1.5),
-  progress,
-};
-
-const results: WorkResult[] = [];
-progress.begin(works.length * contenders.length * (setting.runs + 1));
-for (const work of works) results.push(await measure(setting, work, contenders, WORKS, results));
-progress.end();
-
-const report: Report = {
-  format: 1,
-  date: new Date().toISOString().slice(0, 16).replace("T", " "),
-  command: `npm run bench -- ${hideBin(process.argv).join(" ")}`.replace(/ --\s*$/, ""),
-  quick: options.quick,
-  revision:
-    spawnSync("git", ["describe", "--always", "--dirty"], {
-      cwd: packageRoot(),
-      encoding: "utf8",
-    }).stdout?.trim() ?? "",
-  place: setting.place,
-  generator: generator.kind,
-  accessLog: setting.accessLog,
-  seconds: setting.seconds,
-  runs: setting.runs,
-  warmup: setting.warmup,
-  contenders: contenders.map(({ name, kind, version, note }) => ({
-    name,
-    kind,
-    version,
-    note: note ?? null,
-  })),
-  missing,
-  works: results,
-  idle: [],
-  calls: [],
-};
-
-const base = options.save
-  ? join(benchFolder(), "results", options.save)
-  : join(benchFolder(), "out", "latest");
-mkdirSync(join(base, ".."), { recursive: true });
-const text = markdown(report);
-writeFileSync(`${base}.json`, `${JSON.stringify(report)}\n`);
-writeFileSync(`${base}.md`, text);
-process.stdout.write(text);
-process.stderr.write(`stored as ${base}.json and .md\n`);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
+const base = store(await run(options), options.save);
+process.stderr.write(`stored as ${relative(process.cwd(), base)}.json, .md and .svg\n`);
 process.exit(0);

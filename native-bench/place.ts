@@ -2,7 +2,7 @@
  * Where a run happens: a network namespace of its own where that is allowed (own ports, own congestion control, own
  * sysctls, nobody else's traffic), else the machine's loopback; one CPU for the proxy, another for the generator.
  */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { ask, which } from "./program.ts";
@@ -43,7 +43,7 @@ function read(path: string): string {
 }
 
 /** Runs this program again inside a namespace and gives its exit code; null when there can be none or this is it. */
-export function reenter(): number | null {
+export function reenter(): Promise<number> | null {
   if (process.env[MARK] || process.platform !== "linux") return null;
   const unshare = which("unshare");
   const ip = which("ip");
@@ -52,20 +52,13 @@ export function reenter(): number | null {
   const flags = root ? ["--net"] : ["--user", "--map-root-user", "--net"];
   const up = `${ip} link set lo up && `;
   if (spawnSync(unshare, [...flags, "sh", "-c", `${up}true`]).status !== 0) return null;
-  const command = [
-    "sh",
-    "-c",
-    `${up}exec "$@"`,
-    "sh",
-    process.execPath,
-    ...process.execArgv,
-    ...process.argv.slice(1),
-  ];
-  const result = spawnSync(unshare, [...flags, ...command], {
+  const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const child = spawn(unshare, [...flags, "sh", "-c", `${up}exec "$@"`, "sh", ...again], {
     stdio: "inherit",
     env: { ...process.env, [MARK]: "1" },
   });
-  return result.status ?? 1;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill(signal));
+  return new Promise((resolve) => child.once("close", (code) => resolve(code ?? 1)));
 }
 
 /** Sets up the namespace if this runs in one, and says what the place is. */

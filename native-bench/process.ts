@@ -184,12 +184,3 @@ export function memory(root: number): number {
   }
   return sum;
 }
-
-/** Bytes that TCP sockets of this namespace hold in the kernel's buffers. */
-export function kernelMemory(): number {
-  try {
-    return Number(/^TCP:.* mem (\d+)/m.exec(readFileSync("/proc/net/sockstat", "utf8"))?.[1] ?? 0) * 4096;
-  } catch {
-    return 0;
-  }
-}

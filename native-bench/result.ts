@@ -58,7 +58,6 @@ export interface IdleRow {
   readonly connections: number;
   readonly atStart: number;
   readonly user: number;
-  readonly kernel: number;
   readonly afterRelease: number;
   readonly failed: string | null;
 }

@@ -87,14 +87,13 @@ function idleTable(rows: readonly IdleRow[], shape: IdleRow["shape"]): string {
   const best = bestIdle(rows, shape);
   const each = best ? best.user / best.connections : Number.NaN;
   const cells = list.map((row) => {
-    if (row.failed) return [row.contender, `failed: ${row.failed}`, ...Array(5).fill(NOTHING)];
+    if (row.failed) return [row.contender, `failed: ${row.failed}`, ...Array(4).fill(NOTHING)];
     const user = row.user / row.connections;
     return [
       row === best ? `**${row.contender}**` : row.contender,
       String(row.connections),
       number(user / 1000),
       best ? (user / each).toFixed(2) : NOTHING,
-      number(row.kernel / row.connections / 1000),
       number(row.atStart / 1e6),
       number(row.afterRelease / 1e6),
     ];
@@ -104,7 +103,6 @@ function idleTable(rows: readonly IdleRow[], shape: IdleRow["shape"]): string {
     "connections",
     "user kB each",
     "to best peer",
-    "kernel buffers kB each",
     "MB at start",
     "MB after release",
   ];

@@ -86,14 +86,14 @@ function withIdle(x: number): Work {
 }
 
 export const SWEEPS: readonly Work[] = [
-  ...sweep("by-size", "message size (bytes)", [64, 1024, 4096, 16384, 65536, 262144, 1048576], sized),
-  ...sweep("by-connections", "busy connections", [1, 8, 64, 512, 2048], (x) => ping("", "", x)),
-  ...sweep("by-idle", "idle connections beside 16 busy ones", [0, 1000, 4000, 8000], withIdle),
-  ...sweep("by-routes", "SNI routes", [1, 10, 100, 1000, 10000], (x) => ({
+  ...sweep("by-size", "message size (bytes)", [64, 1024, 16384, 131072, 1048576], sized),
+  ...sweep("by-connections", "busy connections", [1, 16, 256, 2048], (x) => ping("", "", x)),
+  ...sweep("by-idle", "idle connections beside 16 busy ones", [0, 1000, 8000], withIdle),
+  ...sweep("by-routes", "SNI routes", [1, 100, 1000, 10000], (x) => ({
     ...crr("", "", 32, "passthrough", "--hello"),
     routes: x,
   })),
-  ...sweep("by-endpoints", "endpoints of the cluster", [1, 10, 100, 1000], (x) => ({
+  ...sweep("by-endpoints", "endpoints of the cluster", [1, 100, 1000], (x) => ({
     ...crr("", "", 32, "plain"),
     endpoints: x,
   })),

@@ -17,6 +17,9 @@ import {
 } from "../contender.ts";
 import { version, which } from "../program.ts";
 
+/** Enough for every bulk run, and few enough for the descriptor limit beside 10,000 connections. */
+const MAX_PIPES = 128;
+
 function configuration(hop: Hop, tuned: boolean): string {
   const { certificates: c, shape } = hop;
   const tls = "ssl-min-ver TLSv1.3 ciphersuites TLS_AES_128_GCM_SHA256";
@@ -31,7 +34,7 @@ function configuration(hop: Hop, tuned: boolean): string {
     "  nbthread 1",
     `  maxconn ${hop.connections}`,
     ...(hop.accessLog ? ["  log fd@1 format raw local0"] : []),
-    ...(tuned ? ["  tune.bufsize 65536"] : []),
+    ...(tuned ? ["  tune.bufsize 65536", `  maxpipes ${MAX_PIPES}`] : []),
     "defaults",
     "  mode tcp",
     ...(hop.accessLog ? ["  log global", "  option tcplog"] : []),
@@ -70,7 +73,7 @@ function contender(name: string, path: string, tuned: boolean): Contender {
     launch(hop: Hop): Launch {
       const file = join(hop.directory, "haproxy.cfg");
       writeFileSync(file, configuration(hop, tuned));
-      return { command: [path, "-db", "-q", "-f", file] };
+      return { command: [path, "-db", "-f", file] };
     },
   };
 }

@@ -1,10 +1,15 @@
 /** All contenders that this machine has, and what it lacks. */
 import type { Contender, Found, Missing, Programs } from "../contender.ts";
+import * as envoy from "./envoy.ts";
 import * as floor from "./floor.ts";
+import * as ghostunnel from "./ghostunnel.ts";
 import * as haproxy from "./haproxy.ts";
+import * as hitch from "./hitch.ts";
 import * as millrace from "./millrace.ts";
 import * as nginx from "./nginx.ts";
 import * as node from "./node.ts";
+import * as socat from "./socat.ts";
+import * as stunnel from "./stunnel.ts";
 
 export function findAll(programs: Programs, floorPath: string | null): Found {
   const found: Found[] = [
@@ -12,6 +17,11 @@ export function findAll(programs: Programs, floorPath: string | null): Found {
     millrace.find(programs),
     haproxy.find(programs),
     nginx.find(),
+    envoy.find(programs),
+    ghostunnel.find(programs),
+    stunnel.find(),
+    hitch.find(),
+    socat.find(),
     node.find(programs),
   ];
   const contenders: Contender[] = found.flatMap((f) => f.contenders);
