@@ -13,6 +13,7 @@ import { compileRoutes, type RouteTable } from "./route/table.ts";
 import { clientSpec, serverSpec } from "./tls/context.ts";
 import type { Identity } from "./tls/identity.ts";
 import type { TlsContext, TlsContextSpec, Transport } from "./transport/transport.ts";
+import { formatAddress } from "./wire/address.ts";
 import { cidrSet } from "./wire/cidr.ts";
 
 /** Everything a worker needs to run one generation; survives structured clone. */
@@ -137,6 +138,15 @@ function identityOf(plan: Plan, name: string): Identity {
   const identity = plan.identities[name];
   if (identity === undefined) throw new ProxyError("INTERNAL", `identity ${name} is missing from the plan`);
   return identity;
+}
+
+/**
+ * Which listeners share a socket over reloads: those of one address, whatever their name; with port 0 every listener has
+ * a socket of its own, so the name decides.
+ */
+export function socketKey({ name, address }: ListenerConfig): string {
+  const text = formatAddress(address);
+  return address.kind === "ip" && address.port === 0 ? `${text} ${name}` : text;
 }
 
 /** What makes two contexts interchangeable. Hashed, so that no key material lives on in a map's key. */

@@ -11,7 +11,7 @@ import { Cluster, type ClusterOptions } from "./cluster/membership.ts";
 import type { ClusterConfig, Config, ListenerConfig } from "./config/config.ts";
 import { createTargetSource } from "./dns/source.ts";
 import { ProxyError } from "./errors.ts";
-import type { Plan } from "./generation.ts";
+import { type Plan, socketKey } from "./generation.ts";
 import { budgetDescriptors } from "./listen/descriptors.ts";
 import { type Bound, bindListener } from "./listen/socket.ts";
 import { createSharedSources } from "./listen/sources.ts";
@@ -268,7 +268,7 @@ export class Proxy {
     for (const [name, cluster] of before) if (!clusters.has(name)) cluster.stop();
     // A changed cluster takes over from the one before, which it stops itself.
     for (const [name, cluster] of clusters) if (before.get(name) !== cluster) cluster.start();
-    const kept = new Set(config.listeners.map((listener) => formatAddress(listener.address)));
+    const kept = new Set(config.listeners.map(socketKey));
     for (const [address, bound] of this.#bound) if (!kept.has(address)) this.#unbind(bound);
     this.#watchIdentities(config);
     this.#log.level(config.log.level);
@@ -297,7 +297,7 @@ export class Proxy {
       Object.fromEntries(config.listeners.map((listener) => [listener.name, value(listener)]));
     const descriptors: Record<string, number> = {};
     for (const listener of config.listeners) {
-      const bound = this.#bound.get(formatAddress(listener.address));
+      const bound = this.#bound.get(socketKey(listener));
       if (bound !== undefined) descriptors[listener.name] = bound.descriptor;
     }
     return {
@@ -423,16 +423,15 @@ export class Proxy {
   /** On epoll control binds, so that all workers share one queue. Rejects with what it bound released. */
   async #bindMissing(config: Config): Promise<Bound[]> {
     const fresh: Bound[] = [];
-    const standing = new Set(
-      this.#generation === 0 ? [] : this.#config.listeners.map((old) => formatAddress(old.address)),
-    );
+    const standing = new Set(this.#generation === 0 ? [] : this.#config.listeners.map(socketKey));
     try {
-      for (const { name, address } of config.listeners) {
-        if (address.kind === "systemd" || standing.has(formatAddress(address))) continue;
+      for (const listener of config.listeners) {
+        const { name, address } = listener;
+        if (address.kind === "systemd" || standing.has(socketKey(listener))) continue;
         if (address.kind === "unix") await claimPath(address.path);
         if (this.#choice!.transport !== "epoll") continue;
         const bound = bindListener(name, address);
-        this.#bound.set(formatAddress(address), bound);
+        this.#bound.set(socketKey(listener), bound);
         fresh.push(bound);
       }
     } catch (thrown) {
@@ -456,10 +455,11 @@ export class Proxy {
     fresh: Readonly<Record<string, SocketAddress>>,
   ): Map<string, SocketAddress> {
     const addresses = new Map<string, SocketAddress>();
-    for (const { name, address } of config.listeners) {
-      const previous = this.#config.listeners.find((old) => same(old.address, address));
+    for (const listener of config.listeners) {
+      const { name } = listener;
+      const previous = this.#config.listeners.find((old) => socketKey(old) === socketKey(listener));
       const bound =
-        this.#bound.get(formatAddress(address))?.address ??
+        this.#bound.get(socketKey(listener))?.address ??
         fresh[name] ??
         (previous === undefined ? undefined : this.#addresses.get(previous.name));
       if (bound !== undefined) addresses.set(name, bound);

@@ -7,12 +7,12 @@
 import type { EndpointSet } from "./cluster/endpoint.ts";
 import { Connection, type Surroundings } from "./connection.ts";
 import { asProxyError, ProxyError } from "./errors.ts";
-import { compile, type Generation, type ListenerScope, type Plan } from "./generation.ts";
+import { compile, type Generation, type ListenerScope, type Plan, socketKey } from "./generation.ts";
 import { type SharedSources, SourceCounts } from "./listen/sources.ts";
 import { accessLine, liveRow } from "./observe/record.ts";
 import type { Timer } from "./timing/wheel.ts";
 import type { Listening, Transport } from "./transport/transport.ts";
-import { formatAddress, type SocketAddress } from "./wire/address.ts";
+import type { SocketAddress } from "./wire/address.ts";
 
 /** Control → worker. */
 export type Command =
@@ -221,7 +221,7 @@ export class Worker implements Surroundings {
         this.#emit({ type: "failures", cluster, endpoint, count }),
       );
       this.#prepared = { generation, opened };
-      const missing = generation.listeners.filter((scope) => !this.#open.has(keyOf(scope)));
+      const missing = generation.listeners.filter((scope) => !this.#open.has(socketKey(scope.config)));
       let waiting = missing.length;
       if (waiting === 0) return answer(null);
       let failed: ProxyError | null = null;
@@ -233,7 +233,7 @@ export class Worker implements Surroundings {
           waiting -= 1;
           if (waiting === 0) answer(failed);
         });
-        opened.set(keyOf(scope), open);
+        opened.set(socketKey(scope.config), open);
       }
     } catch (thrown) {
       answer(asProxyError(thrown));
@@ -267,7 +267,7 @@ export class Worker implements Surroundings {
     for (const [key, open] of prepared.opened) this.#open.set(key, open);
     const wanted = new Set<string>();
     for (const scope of prepared.generation.listeners) {
-      const key = keyOf(scope);
+      const key = socketKey(scope.config);
       wanted.add(key);
       this.#open.get(key)!.scope = scope;
     }
@@ -327,9 +327,4 @@ export class Worker implements Surroundings {
     for (const connection of this.#connections) connection.countFlow();
     this.#beatTimer.start(BEAT_MS);
   }
-}
-
-/** Listeners keep their socket over reloads while the address stays; the name may change. */
-function keyOf(scope: ListenerScope): string {
-  return formatAddress(scope.config.address);
 }

@@ -15,10 +15,11 @@ const LEVEL: Readonly<Record<string, number>> = {
   admin: 2,
   proxy: 3,
   workers: 4,
-  thread: 4,
-  worker: 5,
-  connection: 6,
-  generation: 7,
+  thread: 5,
+
+  worker: 6,
+  connection: 7,
+  generation: 8,
   observe: 8,
   // Stations. `transport` stands above the others because its TLS judges peers with tls/.
   transport: 9,
@@ -37,7 +38,7 @@ const LEVEL: Readonly<Record<string, number>> = {
 };
 
 /** What is written in one room against another's types only, so that the port has one home. */
-const TYPES_ONLY = new Set(["transport/transport", "config/config", "errors"]);
+const TYPES_ONLY = new Set(["transport/transport", "config/config", "errors", "workers"]);
 
 interface Import {
   readonly file: string;

@@ -4,8 +4,9 @@
  * than before.
  */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { readdirSync, watch } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
 import { test } from "node:test";
 import { pino } from "pino";
 import { type ConfigInput, normalizeConfig } from "../../lib/config/parse.ts";
@@ -55,6 +56,7 @@ export function scenario(
   for (const transport of TRANSPORTS) {
     if (!only.includes(transport)) continue;
     test(`${name} (${transport})`, { timeout: 60_000 }, async () => {
+      await warmUp();
       const scene = new Scene(transport);
       try {
         await body(scene);
@@ -64,6 +66,22 @@ export function scenario(
       }
     });
   }
+}
+
+let warm: Promise<void> | null = null;
+
+/** Node opens a few descriptors for itself when sockets are first used; they are no leak. */
+function warmUp(): Promise<void> {
+  warm ??= new Promise((resolve) => {
+    watch(tmpdir(), { persistent: false }).close();
+    const server = createServer((socket) => socket.destroy());
+    server.listen(0, "127.0.0.1", () => {
+      connect((server.address() as AddressInfo).port, "127.0.0.1").on("close", () =>
+        server.close(() => resolve()),
+      );
+    });
+  });
+  return warm;
 }
 
 export class Scene {

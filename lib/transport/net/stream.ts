@@ -89,7 +89,7 @@ export class NetStream implements Stream {
       options,
       (error, facts) => {
         if (this.#released) return;
-        if (error === null) this.tls = facts;
+        this.tls = facts;
         done(error);
       },
     );
@@ -122,7 +122,7 @@ export class NetStream implements Stream {
     const socket = this.socket;
     if (socket.destroyed) return;
     this.#held = NOTHING;
-    if ((this.#ended || socket.readableEnded) && socket.writableFinished) {
+    if (this.#complete()) {
       socket.destroy();
       return;
     }
@@ -133,7 +133,7 @@ export class NetStream implements Stream {
       if (drained > LINGER_BYTES) socket.destroy();
     });
     const both = (): void => {
-      if ((this.#ended || socket.readableEnded) && socket.writableFinished) socket.destroy();
+      if (this.#complete()) socket.destroy();
     };
     socket.on("end", both);
     socket.on("finish", both);
@@ -187,7 +187,7 @@ export class NetStream implements Stream {
   };
 
   readonly #failed = (error: Error): void => {
-    if (this.#released) return;
+    if (this.#released || this.#complete()) return;
     const dialled = this.#dialled;
     if (dialled === null) {
       this.onFailure?.(streamError(error));
@@ -199,10 +199,15 @@ export class NetStream implements Stream {
   };
 
   readonly #closed = (): void => {
-    if (this.#released || this.#raw.errored) return;
+    if (this.#released || this.#raw.errored || this.#complete()) return;
     // Destroyed without an error of its own: libuv met a condition that it reports as a plain close.
     this.onFailure?.(new ProxyError("RESET", "the connection was closed by the system"));
   };
+
+  /** Both directions ended in order: nothing that comes now is a failure. */
+  #complete(): boolean {
+    return (this.#ended || this.socket.readableEnded) && this.socket.writableFinished;
+  }
 
   #release(): void {
     this.#released = true;
