@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  agree,
+  median,
+  merge,
+  percentile,
+  ratio,
+  spread,
+  summary,
+  trimmed,
+  verdict,
+} from "../../native-bench/statistics.ts";
+
+test("the median of an even list lies between the middle two", () => {
+  assert.equal(median([4, 1, 3, 2]), 2.5);
+  assert.equal(median([3, 1, 2]), 2);
+  assert.ok(Number.isNaN(median([])));
+});
+
+test("a summary holds median and extremes, and its spread is their distance", () => {
+  const values = summary([10, 12, 9]);
+  assert.deepEqual(values, { median: 10, min: 9, max: 12 });
+  assert.equal(spread(values), 0.3);
+});
+
+test("up to eight values the interval reaches from the smallest to the largest", () => {
+  for (const count of [1, 3, 5, 7, 8]) assert.equal(trimmed(count), 0, `${count}`);
+});
+
+test("with more values extremes are left out as long as 93 % hold", () => {
+  // 1 - 2 * (C(10,0) + C(10,1)) / 2^10 = 0.979; one more on each side would give 0.891.
+  assert.equal(trimmed(10), 1);
+  // Order statistics of 20: 1 - 2 * P(X <= 5) = 0.959, P(X <= 6) gives 0.885.
+  assert.equal(trimmed(20), 5);
+});
+
+test("ratios are made of pairs from one round, dropped runs left out", () => {
+  const value = ratio([10, null, 30, 44], [5, 1, 10, 11]);
+  assert.deepEqual(value, { median: 3, low: 2, high: 4 });
+  assert.equal(ratio([null], [1]), null);
+  assert.equal(ratio([1], []), null);
+});
+
+test("a ratio wins or loses only when its whole interval does", () => {
+  assert.equal(verdict({ median: 0.9, low: 0.8, high: 0.99 }), "wins");
+  assert.equal(verdict({ median: 0.9, low: 0.8, high: 1.01 }), "ties");
+  assert.equal(verdict({ median: 1.1, low: 1.02, high: 1.2 }), "loses");
+});
+
+test("two runs agree when their intervals meet", () => {
+  const first = { median: 1, low: 0.9, high: 1.1 };
+  assert.ok(agree(first, { median: 1.2, low: 1.1, high: 1.3 }));
+  assert.ok(!agree(first, { median: 1.2, low: 1.11, high: 1.3 }));
+});
+
+test("percentiles of merged histograms are those of all samples together", () => {
+  const all = merge([
+    [
+      [10, 98],
+      [20, 1],
+    ],
+    [
+      [5, 100],
+      [1000, 1],
+    ],
+  ]);
+  assert.deepEqual(all, [
+    [5, 100],
+    [10, 98],
+    [20, 1],
+    [1000, 1],
+  ]);
+  assert.equal(percentile(all, 50), 5);
+  assert.equal(percentile(all, 99), 10);
+  assert.equal(percentile(all, 99.5), 20);
+  assert.equal(percentile(all, 100), 1000);
+  assert.ok(Number.isNaN(percentile([], 50)));
+});
