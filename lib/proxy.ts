@@ -72,8 +72,10 @@ export class Proxy {
   #generation = 0;
   #state: State = "new";
   #ticketTimer: NodeJS.Timeout | null = null;
-  /** Changes are applied one after the other. */
+  /** Changes are applied one after the other; this is the last of them and never rejects. */
   #turn: Promise<unknown> = Promise.resolve();
+  #draining: Promise<void> | null = null;
+  #closing: Promise<void> | null = null;
 
   constructor(config: Config, options: ProxyOptions = {}) {
     this.#config = config;
@@ -134,11 +136,13 @@ export class Proxy {
     this.#state = "starting";
     try {
       await this.#inTurn(() => this.#start());
-      this.#state = "running";
     } catch (thrown) {
-      await this.#release();
+      await this.close();
       throw thrown;
     }
+    // A getter, because the compiler does not see that `close` may have been called meanwhile.
+    if (this.state !== "starting") throw new ProxyError("USAGE", "start: the proxy was closed meanwhile");
+    this.#state = "running";
   }
 
   /** Replaces the configuration. Rejects with a ProxyError and keeps the old generation when anything is wrong. */
@@ -162,29 +166,41 @@ export class Proxy {
 
   /**
    * Stops accepting at once and waits for live connections, at most `ms` (default: `timeouts.drain`; 0 waits for ever); what
-   * is left then is reset with reason `drain`. Ends in state `stopped`.
+   * is left then is reset with reason `drain`. Ends in state `stopped`. A second call joins the first.
    */
   async drain(ms: number = this.#config.timeouts.drain): Promise<void> {
-    if (this.#state !== "running" || this.#workers === null) return this.close();
-    this.#state = "draining";
+    if (this.#state === "running") {
+      this.#state = "draining";
+      this.#draining = this.#drain(ms);
+    }
+    if (this.#state === "draining") await this.#draining;
+    await this.close();
+  }
+
+  async #drain(ms: number): Promise<void> {
     this.#log.events.info({ limit_ms: ms }, "draining");
+    // A reload that has begun would open listeners behind our back; no other begins.
+    await this.#turn;
     let deadline: NodeJS.Timeout | undefined;
     const limit = new Promise<void>((resolve) => {
       if (ms > 0) deadline = setTimeout(resolve, ms);
     });
     this.#closeBound();
-    await Promise.race([this.#workers.drain(), limit]);
+    await Promise.race([this.#workers!.drain(), limit]);
     clearTimeout(deadline);
-    await this.close();
   }
 
-  /** Ends everything now. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#state === "stopped") return;
+  /** Ends everything now. Idempotent: every call resolves when all is released. */
+  close(): Promise<void> {
     this.#state = "stopped";
-    await this.#turn.catch(() => {});
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#turn;
     await this.#release();
-    this.#log.events.info("stopped");
+    if (this.#generation > 0) this.#log.events.info("stopped");
     await this.#log.close(LOG_CLOSE_MS);
   }
 
@@ -245,6 +261,9 @@ export class Proxy {
 
   /** Makes one generation of a configuration and identities and switches to it, or throws and changes nothing. */
   async #apply(config: Config, identities: Readonly<Record<string, Identity>>): Promise<void> {
+    if (this.#state === "draining" || this.#state === "stopped") {
+      throw new ProxyError("USAGE", `the proxy is ${this.#state}`);
+    }
     const workers = this.#workers!;
     const generation = this.#generation + 1;
     const clusters = this.#nextClusters(config, identities);
@@ -503,7 +522,7 @@ export class Proxy {
   }
 
   #inTurn<T>(change: () => Promise<T>): Promise<T> {
-    const next = this.#turn.catch(() => {}).then(change);
+    const next = this.#turn.then(change);
     this.#turn = next.catch(() => {});
     return next;
   }

@@ -38,13 +38,16 @@ export class Workers {
   readonly #links: readonly Link[];
   readonly #onEvent: WorkersOptions["onEvent"];
   /** Who still has to answer what: resolved when every worker has. */
-  #preparing: ((worker: number, event: Extract<Event, { type: "prepared" }>) => void) | null = null;
+  #preparing: ((event: Extract<Event, { type: "prepared" }>) => void) | null = null;
+  #refuse: ((error: Error) => void) | null = null;
   #queries = new Map<
     number,
     { rows: Record<string, unknown>[]; found: boolean; left: number; done: () => void }
   >();
   #nextQuery = 1;
   #drained: { left: number; done: () => void } | null = null;
+  /** Nobody answers any more: a worker died, or all were stopped. */
+  #silent = false;
 
   constructor(options: WorkersOptions) {
     this.count = options.count;
@@ -53,7 +56,7 @@ export class Workers {
     this.#links = Array.from({ length: options.count }, (_, index) =>
       options.transport === "net"
         ? inline(index, options.shared, heard(index))
-        : thread(index, options.count, options.shared, heard(index), options.onDeath),
+        : thread(index, options.count, options.shared, heard(index), (error) => this.#died(error, options)),
     );
   }
 
@@ -66,7 +69,8 @@ export class Workers {
       const addresses: Record<string, SocketAddress> = {};
       let left = this.count;
       let failed: ProxyError | null = null;
-      this.#preparing = (_, event) => {
+      this.#refuse = reject;
+      this.#preparing = (event) => {
         Object.assign(addresses, event.addresses);
         if (event.error !== null) failed ??= new ProxyError(event.error.code, event.error.message);
         left -= 1;
@@ -106,11 +110,28 @@ export class Workers {
   async stop(): Promise<void> {
     this.broadcast({ type: "stop" });
     await Promise.all(this.#links.map((link) => link.stopped()));
+    this.#settle();
+  }
+
+  #died(error: Error, { onDeath }: WorkersOptions): void {
+    if (this.#silent) return;
+    this.#settle();
+    this.#refuse?.(error);
+    onDeath(error);
+  }
+
+  /** Who still waits for an answer gets what there is. */
+  #settle(): void {
+    this.#silent = true;
+    for (const query of this.#queries.values()) query.done();
+    this.#queries.clear();
+    this.#drained?.done();
   }
 
   #ask(
     command: (query: number) => Command,
   ): Promise<{ rows: readonly Record<string, unknown>[]; found: boolean }> {
+    if (this.#silent) return Promise.resolve({ rows: [], found: false });
     const query = this.#nextQuery;
     this.#nextQuery += 1;
     return new Promise((resolve) => {
@@ -123,7 +144,7 @@ export class Workers {
   #heard(index: number, event: Event): void {
     switch (event.type) {
       case "prepared":
-        this.#preparing?.(index, event);
+        this.#preparing?.(event);
         return;
       case "listed":
       case "killed": {

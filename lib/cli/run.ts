@@ -23,34 +23,47 @@ export async function runUntilSignal(config: Config, again: (() => Config) | nul
     },
   });
   let admin: Admin | null = null;
-  let ending = false;
+  let signals = 0;
+  let reloadWaits = false;
+  const started = proxy.start();
+  let turn: Promise<unknown> = started.catch(() => {});
   const end = (signal: NodeJS.Signals): void => {
-    if (ending) {
+    signals += 1;
+    if (signals > 1) {
       proxy.log.events.warn({ signal }, "second signal: stopping now");
-      void proxy.close().finally(() => process.exit(1));
+      void proxy.close();
       return;
     }
-    ending = true;
     void proxy
       .drain()
       .catch((error: Error) => proxy.log.events.error({ error: error.message }, "drain failed"))
       .finally(async () => {
         await admin?.close();
-        process.exit(0);
+        process.exit(signals > 1 ? 1 : 0);
       });
   };
   process.on("SIGTERM", end);
   process.on("SIGINT", end);
   process.on("SIGHUP", () => {
-    if (ending || again === null) return;
-    void reload(proxy, again).then(async () => {
-      if (admin === null && proxy.config.admin !== null) admin = await openAdmin(proxy);
+    // A storm of signals is one reload now and one after it.
+    if (signals > 0 || again === null || reloadWaits) return;
+    reloadWaits = true;
+    turn = turn.then(async () => {
+      reloadWaits = false;
+      await reload(proxy, again);
+      try {
+        if (admin === null && proxy.config.admin !== null) admin = await openAdmin(proxy);
+      } catch (thrown) {
+        proxy.log.events.error({ error: asProxyError(thrown).message }, "the admin address stays closed");
+      }
     });
   });
-  await proxy.start();
   try {
+    await started;
     if (proxy.config.admin !== null) admin = await openAdmin(proxy);
   } catch (thrown) {
+    // Stopped by a signal before it ran: that is no failure, and `end` is on its way out.
+    if (signals > 0) return proxy;
     await proxy.close();
     throw thrown;
   }
