@@ -58,9 +58,10 @@ export const MAX_WORKERS = 120;
 
 // Enough for every core's listeners to queue a burst; the kernel caps it at net.core.somaxconn.
 const BACKLOG = 4096;
-// A batch of access lines leaves when it has this many characters, or this long after its first line.
-const BATCH_CHARS = 32 * 1024;
-const BATCH_MS = 25;
+// A batch of access lines leaves when it has this many characters, or this long after its first line: each batch costs two
+// changes of thread, so under load they are large, and a reader of the log never waits long.
+const BATCH_CHARS = 128 * 1024;
+const BATCH_MS = 100;
 // Past this, lines are dropped and counted: a blocked log must not become memory or delay.
 const PENDING_LIMIT = 8 * 1024 * 1024;
 const BEAT_MS = 1_000;

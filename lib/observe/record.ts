@@ -89,11 +89,11 @@ export function accessLine(record: ConnectionRecord): string {
   if (tls !== null && upstreamTls !== null && upstreamTls.link !== null) {
     line += `,"upstream_link":"${upstreamTls.link}"`;
   }
-  line += `,"listener":${JSON.stringify(record.listener)}`;
-  if (record.route !== null) line += `,"route":${JSON.stringify(record.route)}`;
-  if (record.cluster !== null) line += `,"cluster":${JSON.stringify(record.cluster)}`;
-  if (record.endpoint !== null) line += `,"endpoint":${JSON.stringify(record.endpoint)}`;
-  line += `,"source":${JSON.stringify(record.source)},"destination":${JSON.stringify(record.destination)}`;
+  line += `,"listener":${quote(record.listener)}`;
+  if (record.route !== null) line += `,"route":${quote(record.route)}`;
+  if (record.cluster !== null) line += `,"cluster":${quote(record.cluster)}`;
+  if (record.endpoint !== null) line += `,"endpoint":${quote(record.endpoint)}`;
+  line += `,"source":${JSON.stringify(record.source)},"destination":${quote(record.destination)}`;
   if (record.sni !== null) line += `,"sni":${JSON.stringify(record.sni)}`;
   const alpn = tls?.alpn ?? record.alpn;
   if (alpn !== null) line += `,"alpn":${JSON.stringify(alpn)}`;
@@ -139,21 +139,39 @@ function peerJson(peer: Peer): string {
   return `{"subject":${JSON.stringify(peer.subject)},"san":${JSON.stringify(san)},"fingerprint":"sha256:${peer.fingerprint}"}`;
 }
 
-/** ms with one decimal: finer is noise, coarser hides a loopback hop. */
-function tenths(ms: number): number {
-  return Math.round(ms * 10) / 10;
+/** ms with one decimal: finer is noise, coarser hides a loopback hop. From integers, which print faster than doubles. */
+function tenths(ms: number): string {
+  const all = Math.round(ms * 10);
+  const whole = Math.trunc(all / 10);
+  return `${whole}.${all - whole * 10}`;
 }
 
-// randomBytes costs microseconds per call, mostly its overhead: fill once for 256 ids.
+// One call into C for 256 ids: an id of its own would cost more than all the rest of a record.
 const ID_BYTES = 16;
+const ID_CHARS = ID_BYTES * 2;
 const pool = Buffer.allocUnsafeSlow(ID_BYTES * 256);
-let taken = pool.length;
+let ids = "";
+let taken = 0;
 
 function randomId(): string {
-  if (taken === pool.length) {
-    randomFillSync(pool);
+  if (taken === ids.length) {
+    ids = randomFillSync(pool).toString("hex");
     taken = 0;
   }
-  taken += ID_BYTES;
-  return pool.toString("hex", taken - ID_BYTES, taken);
+  taken += ID_CHARS;
+  return ids.slice(taken - ID_CHARS, taken);
+}
+
+// Texts that come back on every line (names, endpoints, clients), quoted once. Bounded, because clients choose some of them:
+// past it the cache begins anew.
+const QUOTED_TEXTS = 4096;
+let quotedTexts = new Map<string, string>();
+
+function quote(text: string): string {
+  const known = quotedTexts.get(text);
+  if (known !== undefined) return known;
+  if (quotedTexts.size === QUOTED_TEXTS) quotedTexts = new Map();
+  const quoted = JSON.stringify(text);
+  quotedTexts.set(text, quoted);
+  return quoted;
 }
