@@ -31,7 +31,7 @@ const EXTRAS = {
   tidle: "memory of idle TLS connections",
   calls: "system calls per connection",
 };
-const QUICK_PEERS = ["haproxy", "nginx", "floor"];
+const QUICK = ["millrace-epoll", "haproxy", "haproxy+splice", "nginx+tuned", "floor"];
 /** A sweep asks for a shape, not for a ratio: fewer and shorter runs, and the contenders that matter. */
 const SWEEP_PEERS = ["millrace-epoll", "millrace-net", "haproxy", "nginx+tuned", "floor"];
 const SWEEP_RUNS = 3;
@@ -87,10 +87,9 @@ async function run(options: Options): Promise<Report> {
     list(found.contenders, missing);
     process.exit(0);
   }
-  const contenders = choose(
-    found.contenders,
-    options.peers.length === 0 && options.quick ? QUICK_PEERS : options.peers,
-  );
+  const asked = choose(found.contenders, options.peers);
+  const brief = options.quick && options.peers.length === 0;
+  const contenders = brief ? asked.filter((c) => QUICK.includes(c.name)) : asked;
   const works = chooseWorks(options.only, options.quick).filter(
     (work) => generator.tls || work.shape === "plain",
   );

@@ -55,9 +55,9 @@ export async function readOptions(argv: readonly string[]): Promise<Options> {
     })
     .option("envoy", { type: "string", describe: "an Envoy binary" })
     .option("ghostunnel", { type: "string", describe: "a ghostunnel binary" })
-    .option("seconds", { type: "number", describe: "length of a run (1; quick: 0.4)" })
+    .option("seconds", { type: "number", describe: "length of a run (1; quick: 0.3)" })
     .option("runs", { type: "number", describe: "runs of each contender (5; quick: 3)" })
-    .option("warmup", { type: "number", describe: "seconds before the first run (1; quick: 0.4)" })
+    .option("warmup", { type: "number", describe: "seconds before the first run (1; quick: 0.3)" })
     .option("log", {
       type: "boolean",
       default: true,
@@ -92,9 +92,9 @@ export async function readOptions(argv: readonly string[]): Promise<Options> {
     haproxy: words(o.haproxy),
     envoy: o.envoy ?? null,
     ghostunnel: o.ghostunnel ?? null,
-    seconds: o.seconds ?? (o.quick ? 0.4 : 1),
+    seconds: o.seconds ?? (o.quick ? 0.3 : 1),
     runs: o.runs ?? (o.quick ? 3 : 5),
-    warmup: o.warmup ?? (o.quick ? 0.4 : 1),
+    warmup: o.warmup ?? (o.quick ? 0.3 : 1),
     log: o.log,
     namespace: o.namespace,
     save: o.save ?? null,
