@@ -1,61 +1,97 @@
 /**
  * The admin door, read-only part: HTTP on its own address, never on a data port, answered by the control thread. Anybody who
  * can reach it can read it, so it belongs on a UNIX socket (mode 0600) or on loopback. Paths: interface.md section 5.
+ * Invariant: whoever comes is served, however many others hold connections without using them.
  */
-import { chmodSync, readFileSync } from "node:fs";
+import { chmodSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import type { DnsTargetsState } from "./dns/source.ts";
+import { isMainThread } from "node:worker_threads";
+import type { Cluster } from "./cluster/membership.ts";
+import type { Config } from "./config/config.ts";
 import { ProxyError } from "./errors.ts";
 import { countDescriptors } from "./listen/descriptors.ts";
 import { claimPath } from "./listen/unix.ts";
 import { sumListener } from "./observe/counters.ts";
-import { METRICS_TYPE, metricsText } from "./observe/metrics.ts";
-import type { Proxy } from "./proxy.ts";
-import { describeIdentity } from "./tls/identity.ts";
+import type { DnsAnswers } from "./observe/dns-answers.ts";
+import { METRICS_TYPE, type MetricsView, metricsText } from "./observe/metrics.ts";
+import { version } from "./observe/version.ts";
+import { describeIdentity, type Identity } from "./tls/identity.ts";
+import type { Choice } from "./transport/choice.ts";
 import { formatAddress, type SocketAddress } from "./wire/address.ts";
 import { CONNECTION_LIMIT, CONNECTIONS, DROPPED_LINES } from "./worker.ts";
 
-const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-  version: string;
-};
-
 // An admin client that sends nothing or reads nothing is no reason to keep a descriptor.
 const REQUEST_MS = 10_000;
+// Descriptors that the door may cost; past it the connection that was opened first has to go.
 const MAX_CLIENTS = 128;
 // Rows of /connections per worker; `?limit=` asks for fewer or more.
 const DEFAULT_ROWS = 1_000;
 
+const PATHS = ["/live", "/ready", "/metrics", "/status", "/connections", "/clusters"];
+/** Part of the interface, and not there yet. */
+const LATER = /^(GET \/config|POST \/(reload|drain)|DELETE \/connections\/[^/]+)$/;
+
+/** What is shown: the proxy, as far as it can be read. */
+export interface Shown {
+  readonly state: string;
+  readonly config: Config;
+  readonly generation: number;
+  readonly startedAt: number;
+  readonly addresses: ReadonlyMap<string, SocketAddress>;
+  readonly choice: Choice | null;
+  readonly workers: number;
+  readonly gauges: Int32Array;
+  readonly reloads: Readonly<{ ok: number; failed: number }>;
+  readonly identities: Readonly<Record<string, Identity>>;
+  readonly clusters: ReadonlyMap<string, Cluster>;
+  readonly dnsAnswers: DnsAnswers;
+  listenerRows(): ReadonlyMap<string, readonly Float64Array[]>;
+  clusterRows(): ReadonlyMap<string, readonly Float64Array[]>;
+  connections(limit: number): Promise<readonly Record<string, unknown>[]>;
+}
+
 export interface Admin {
+  /** As bound; port 0 is resolved. */
   readonly address: SocketAddress;
   close(): Promise<void>;
 }
 
-/** Opens the admin address of the proxy's configuration. Rejects with ProxyError LISTEN. */
-export async function openAdmin(proxy: Proxy): Promise<Admin> {
-  const listen = proxy.config.admin!.listen;
-  const started = Date.now();
+/** Opens the door at an address. Rejects with ProxyError LISTEN. */
+export async function openAdmin(proxy: Shown, listen: SocketAddress): Promise<Admin> {
   const http = createServer(
     { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS },
     (request, response) => {
-      answer(proxy, started, request, response).catch((error: Error) =>
+      answer(proxy, request, response).catch((error: Error) =>
         reply(response, 500, { error: error.message }),
       );
     },
   );
-  http.maxConnections = MAX_CLIENTS;
-  http.on("connection", (socket: Socket) => socket.setTimeout(REQUEST_MS, () => socket.destroy()));
+  http.timeout = REQUEST_MS; // no byte either way for so long
+  const clients = new Set<Socket>();
+  http.on("connection", (socket: Socket) => {
+    clients.add(socket);
+    socket.once("close", () => clients.delete(socket));
+    const [first] = clients;
+    if (clients.size > MAX_CLIENTS && first !== undefined) {
+      clients.delete(first);
+      first.destroy();
+    }
+  });
   if (listen.kind === "unix") await claimPath(listen.path);
   await new Promise<void>((resolve, reject) => {
     http.once("error", (error) =>
       reject(new ProxyError("LISTEN", `admin ${formatAddress(listen)}: ${error.message}`, { cause: error })),
     );
-    http.listen(
-      listen.kind === "unix" ? { path: listen.path } : { host: listen.host, port: listen.port },
-      resolve,
-    );
+    if (listen.kind === "ip") http.listen({ host: listen.host, port: listen.port }, resolve);
+    else {
+      // The path is made before listen() returns; with this mask nobody else can connect even then. Threads have no mask.
+      const mask = isMainThread ? process.umask(0o177) : null;
+      http.listen({ path: listen.path }, resolve);
+      if (mask !== null) process.umask(mask);
+      else if (http.listening) chmodSync(listen.path, 0o600);
+    }
   });
-  if (listen.kind === "unix") chmodSync(listen.path, 0o600);
   const bound = http.address();
   return {
     address:
@@ -66,36 +102,35 @@ export async function openAdmin(proxy: Proxy): Promise<Admin> {
       new Promise((resolve) => {
         http.close(() => resolve());
         http.closeAllConnections();
+        for (const socket of clients) socket.destroy();
       }),
   };
 }
 
-async function answer(
-  proxy: Proxy,
-  started: number,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const url = new URL(request.url ?? "/", "http://admin");
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    return reply(response, 405, { error: `${request.method} is not available in this version` });
+async function answer(proxy: Shown, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { method = "GET", url = "/" } = request;
+  if (!URL.canParse(url, "http://admin")) return reply(response, 400, { error: "not a path" });
+  const { pathname, searchParams } = new URL(url, "http://admin");
+  if (LATER.test(`${method} ${pathname}`)) {
+    return reply(response, 501, { error: `${method} ${pathname} is not available in this version` });
   }
-  switch (url.pathname) {
+  if (method !== "GET" && method !== "HEAD") {
+    response.setHeader("allow", "GET, HEAD");
+    return reply(response, 405, { error: `${method} ${pathname} is not available: this door is read-only` });
+  }
+  switch (pathname) {
     case "/live":
       return reply(response, 200, { live: true });
-    case "/ready":
-      return reply(response, proxy.state === "running" ? 200 : 503, {
-        ready: proxy.state === "running",
-        state: proxy.state,
-      });
+    case "/ready": {
+      const ready = proxy.state === "running";
+      return reply(response, ready ? 200 : 503, { ready, state: proxy.state });
+    }
     case "/metrics":
-      response.writeHead(200, { "content-type": METRICS_TYPE });
-      response.end(await metricsText(metricsView(proxy)));
-      return;
+      return send(response, 200, METRICS_TYPE, await metricsText(metricsView(proxy)));
     case "/status":
-      return reply(response, 200, statusOf(proxy, started));
+      return reply(response, 200, statusOf(proxy));
     case "/connections": {
-      const limit = Number(url.searchParams.get("limit") ?? DEFAULT_ROWS);
+      const limit = Number(searchParams.get("limit") ?? DEFAULT_ROWS);
       if (!Number.isInteger(limit) || limit < 1)
         return reply(response, 400, { error: "limit must be a positive integer" });
       return reply(response, 200, await proxy.connections(limit));
@@ -107,14 +142,11 @@ async function answer(
         [...proxy.clusters.values()].map((cluster) => cluster.describe()),
       );
     default:
-      return reply(response, 404, {
-        error: `no such path: ${url.pathname}`,
-        paths: ["/live", "/ready", "/metrics", "/status", "/connections", "/clusters"],
-      });
+      return reply(response, 404, { error: `no such path: ${pathname}`, paths: PATHS });
   }
 }
 
-function statusOf(proxy: Proxy, started: number): Record<string, unknown> {
+function statusOf(proxy: Shown): Record<string, unknown> {
   const gauges = proxy.gauges;
   return {
     version,
@@ -122,7 +154,7 @@ function statusOf(proxy: Proxy, started: number): Record<string, unknown> {
     openssl: process.versions.openssl,
     pid: process.pid,
     state: proxy.state,
-    uptime_s: Math.round((Date.now() - started) / 1000),
+    uptime_s: Math.round((Date.now() - proxy.startedAt) / 1000),
     generation: proxy.generation,
     transport: proxy.choice?.transport,
     transport_why: proxy.choice?.why ?? undefined,
@@ -142,36 +174,34 @@ function statusOf(proxy: Proxy, started: number): Record<string, unknown> {
       };
     }),
     clusters: [...proxy.clusters.values()].map((cluster) => {
-      const { name, resolved, endpoints } = cluster.describe();
+      const { name, resolved, panic, endpoints } = cluster.describe();
+      const members = endpoints.filter((endpoint) => endpoint.health !== "draining");
       return {
         name,
-        state: resolved ? "resolved" : "unresolved",
-        endpoints: endpoints.length,
-        up: endpoints.filter((endpoint) => endpoint.health === "up").length,
+        state: !resolved ? "unresolved" : panic ? "panic" : "resolved",
+        endpoints: members.length,
+        up: members.filter((endpoint) => endpoint.health === "up").length,
+        draining: endpoints.length - members.length,
       };
     }),
     identities: Object.values(proxy.identities).map(describeIdentity),
   };
 }
 
-function metricsView(proxy: Proxy) {
-  const clusters = [...proxy.clusters.values()].map((cluster) => cluster.describe());
+function metricsView(proxy: Shown): MetricsView {
   return {
     listeners: proxy.listenerRows(),
     clusters: proxy.clusterRows(),
-    endpoints: clusters.flatMap(({ name, endpoints }) =>
-      endpoints.map(({ key, health, active }) => ({
+    endpoints: [...proxy.clusters.values()].flatMap((cluster) => {
+      const { name, endpoints } = cluster.describe();
+      return endpoints.map(({ key, health, active }) => ({
         cluster: name,
         endpoint: key,
         up: health === "up",
         active,
-      })),
-    ),
-    dnsAnswers: clusters.flatMap(({ sources }) =>
-      (sources as readonly DnsTargetsState[]).flatMap(({ name, answers }) =>
-        Object.entries(answers).map(([result, total]) => ({ name, result, total })),
-      ),
-    ),
+      }));
+    }),
+    dnsAnswers: proxy.dnsAnswers.totals(),
     certificates: Object.values(proxy.identities).flatMap(({ name, notAfter }) =>
       notAfter === null ? [] : [{ identity: name, notAfter }],
     ),
@@ -189,10 +219,14 @@ function metricsView(proxy: Proxy) {
 }
 
 function reply(response: ServerResponse, status: number, body: unknown): void {
+  send(response, status, "application/json", `${JSON.stringify(body)}\n`);
+}
+
+function send(response: ServerResponse, status: number, type: string, body: string): void {
   if (response.headersSent) {
     response.destroy();
     return;
   }
-  response.writeHead(status, { "content-type": "application/json" });
-  response.end(`${JSON.stringify(body)}\n`);
+  response.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(body) });
+  response.end(body);
 }

@@ -92,9 +92,14 @@ export function compile(
 
   const clusters = new Map<string, ClusterScope>();
   for (const config of Object.values(plan.config.clusters)) {
-    const view = new ClusterView(config, Math.random, (endpoint, count) =>
-      onFailures(config.name, endpoint.key, count),
-    );
+    // A cluster that did not change goes on with its view: who waits in it for a first answer must still hear of it.
+    const before = previous?.clusters.get(config.name);
+    const view =
+      before !== undefined && JSON.stringify(before.config) === JSON.stringify(config)
+        ? before.view
+        : new ClusterView(config, Math.random, (endpoint, count) =>
+            onFailures(config.name, endpoint.key, count),
+          );
     const identity = config.tls?.identity == null ? null : identityOf(plan, config.tls.identity);
     clusters.set(config.name, {
       config,

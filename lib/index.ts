@@ -32,6 +32,8 @@ export interface CreateOptions {
 export interface ProxyHandle {
   /** Bound addresses by listener name, after `start`. */
   readonly addresses: ReadonlyMap<string, SocketAddress>;
+  /** Where the admin door listens; null while there is none. */
+  readonly adminAddress: SocketAddress | null;
   /** Grows with every accepted reload and renewed certificate. */
   readonly generation: number;
   readonly state: "new" | "starting" | "running" | "draining" | "stopped";
@@ -59,6 +61,9 @@ export function createProxy(config: ConfigSource, options: CreateOptions = {}): 
   return {
     get addresses() {
       return proxy.addresses;
+    },
+    get adminAddress() {
+      return proxy.adminAddress;
     },
     get generation() {
       return proxy.generation;

@@ -1,14 +1,16 @@
 /**
  * The control plane: turns configurations into generations and runs them on the workers. It owns everything that is not a
  * connection: identities and their watches, clusters with their resolvers and health checks, ticket keys, counter rows,
- * listening sockets of the epoll transport, the log. Nothing changes unless everything can: a reload first loads all files,
+ * listening sockets of the epoll transport, the admin door, the log. Nothing changes unless everything can: a reload first loads all files,
  * then has every worker compile and bind, and only then commits; any failure leaves the running generation as it was.
  */
 import { cpus } from "node:os";
+import { type Admin, openAdmin } from "./admin.ts";
 import { systemClock } from "./cluster/clock.ts";
 import { connectTlsWith } from "./cluster/handshake.ts";
 import { Cluster, type ClusterOptions } from "./cluster/membership.ts";
 import type { ClusterConfig, Config, ListenerConfig } from "./config/config.ts";
+import { DnsClient } from "./dns/client.ts";
 import { createTargetSource } from "./dns/source.ts";
 import { ProxyError } from "./errors.ts";
 import { type Plan, socketKey } from "./generation.ts";
@@ -17,6 +19,7 @@ import { type Bound, bindListener } from "./listen/socket.ts";
 import { createSharedSources } from "./listen/sources.ts";
 import { claimPath } from "./listen/unix.ts";
 import { createClusterRow, createListenerRow } from "./observe/counters.ts";
+import { DnsAnswers } from "./observe/dns-answers.ts";
 import { type Log, openLog } from "./observe/log.ts";
 import { clientSpec } from "./tls/context.ts";
 import { type Identity, loadIdentity } from "./tls/identity.ts";
@@ -63,6 +66,10 @@ export class Proxy {
   readonly #bound = new Map<string, Bound>();
   readonly #watches = new Map<string, IdentityWatch>();
   readonly #reloads = { ok: 0, failed: 0 };
+  readonly #startedAt = Date.now();
+  readonly #dnsAnswers = new DnsAnswers();
+  #dnsClient: DnsClient;
+  #admin: Admin | null = null;
   #addresses = new Map<string, SocketAddress>();
   #config: Config;
   #identities: Readonly<Record<string, Identity>> = {};
@@ -79,6 +86,7 @@ export class Proxy {
 
   constructor(config: Config, options: ProxyOptions = {}) {
     this.#config = config;
+    this.#dnsClient = new DnsClient(config.dns);
     this.#log = options.log ?? openLog(config.log);
     this.#onDeath =
       options.onDeath ??
@@ -93,6 +101,10 @@ export class Proxy {
   get config(): Config {
     return this.#config;
   }
+  /** Unix ms. */
+  get startedAt(): number {
+    return this.#startedAt;
+  }
   get generation(): number {
     return this.#generation;
   }
@@ -100,12 +112,19 @@ export class Proxy {
   get addresses(): ReadonlyMap<string, SocketAddress> {
     return this.#addresses;
   }
+  /** Where the admin door is; null while there is none. */
+  get adminAddress(): SocketAddress | null {
+    return this.#admin?.address ?? null;
+  }
   /** Which transport runs and why. Null before `start`. */
   get choice(): Choice | null {
     return this.#choice;
   }
   get reloads(): Readonly<{ ok: number; failed: number }> {
     return this.#reloads;
+  }
+  get dnsAnswers(): DnsAnswers {
+    return this.#dnsAnswers;
   }
   get log(): Log {
     return this.#log;
@@ -253,6 +272,7 @@ export class Proxy {
         listeners: Object.fromEntries(
           [...this.#addresses].map(([name, address]) => [name, formatAddress(address)]),
         ),
+        ...(this.#admin === null ? {} : { admin: formatAddress(this.#admin.address) }),
         connections_limit: limit,
       },
       "running",
@@ -266,9 +286,12 @@ export class Proxy {
     }
     const workers = this.#workers!;
     const generation = this.#generation + 1;
-    const clusters = this.#nextClusters(config, identities);
+    const dnsClient = same(config.dns, this.#config.dns) ? this.#dnsClient : new DnsClient(config.dns);
+    const clusters = this.#nextClusters(config, identities, dnsClient);
     const fresh = await this.#bindMissing(config);
+    let admin = this.#admin;
     try {
+      admin = await this.#nextAdmin(config);
       const plans = Array.from({ length: workers.count }, (_, worker) =>
         this.#plan(generation, config, identities, clusters, worker),
       );
@@ -276,11 +299,13 @@ export class Proxy {
       this.#addresses = this.#resolvedAddresses(config, bound);
     } catch (thrown) {
       for (const bound of fresh) this.#unbind(bound);
+      if (admin !== this.#admin) await admin?.close();
       throw thrown;
     }
     workers.broadcast({ type: "commit", generation });
     this.#generation = generation;
     this.#config = config;
+    this.#dnsClient = dnsClient;
     this.#identities = identities;
     const before = this.#clusters;
     this.#clusters = clusters;
@@ -291,6 +316,16 @@ export class Proxy {
     for (const [address, bound] of this.#bound) if (!kept.has(address)) this.#unbind(bound);
     this.#watchIdentities(config);
     this.#log.level(config.log.level);
+    const door = this.#admin;
+    this.#admin = admin;
+    if (door !== admin) await door?.close();
+  }
+
+  /** The admin door that a configuration asks for: the open one where its address stays. */
+  async #nextAdmin({ admin }: Config): Promise<Admin | null> {
+    if (admin === null) return null;
+    if (this.#admin !== null && same(admin, this.#config.admin)) return this.#admin;
+    return openAdmin(this, admin.listen);
   }
 
   #plan(
@@ -342,7 +377,11 @@ export class Proxy {
   }
 
   /** Clusters of a new configuration: those that did not change are the running ones, with their state. */
-  #nextClusters(config: Config, identities: Readonly<Record<string, Identity>>): Map<string, Cluster> {
+  #nextClusters(
+    config: Config,
+    identities: Readonly<Record<string, Identity>>,
+    dnsClient: DnsClient,
+  ): Map<string, Cluster> {
     const next = new Map<string, Cluster>();
     for (const [name, cluster] of Object.entries(config.clusters)) {
       const running = this.#clusters.get(name);
@@ -359,7 +398,7 @@ export class Proxy {
       }
       next.set(
         name,
-        new Cluster(cluster, this.#clusterOptions(cluster, config, identities), running ?? null),
+        new Cluster(cluster, this.#clusterOptions(cluster, identities, dnsClient), running ?? null),
       );
     }
     return next;
@@ -367,12 +406,12 @@ export class Proxy {
 
   #clusterOptions(
     cluster: ClusterConfig,
-    config: Config,
     identities: Readonly<Record<string, Identity>>,
+    dnsClient: DnsClient,
   ): ClusterOptions {
     const { tls } = cluster;
     return {
-      createSource: (query) => createTargetSource(query, cluster, config.dns),
+      createSource: (query) => createTargetSource(query, cluster, dnsClient, this.#dnsAnswers.count),
       connectTls:
         tls === null
           ? null
@@ -516,6 +555,7 @@ export class Proxy {
     for (const cluster of this.#clusters.values()) cluster.stop();
     this.#closeBound();
     await this.#workers?.stop();
+    await this.#admin?.close();
     const dropped = this.#shared.gauges[DROPPED_LINES]!;
     if (dropped > 0)
       this.#log.events.warn({ dropped }, "access lines were dropped, because the log was not read");

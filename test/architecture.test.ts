@@ -12,8 +12,8 @@ const LEVEL: Readonly<Record<string, number>> = {
   main: 0,
   cli: 1,
   index: 1,
-  admin: 2,
   proxy: 3,
+  admin: 4,
   workers: 4,
   thread: 5,
 

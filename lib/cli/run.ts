@@ -2,8 +2,6 @@
  * `millrace run`, and what every long-running command shares: signals. SIGHUP reloads, SIGTERM and SIGINT drain, a second one
  * stops now.
  */
-
-import { type Admin, openAdmin } from "../admin.ts";
 import type { Config } from "../config/config.ts";
 import { formatFaults, loadConfig } from "../config/parse.ts";
 import { asProxyError } from "../errors.ts";
@@ -22,7 +20,6 @@ export async function runUntilSignal(config: Config, again: (() => Config) | nul
       setTimeout(() => process.exit(1), 100);
     },
   });
-  let admin: Admin | null = null;
   let signals = 0;
   let reloadWaits = false;
   const started = proxy.start();
@@ -37,10 +34,7 @@ export async function runUntilSignal(config: Config, again: (() => Config) | nul
     void proxy
       .drain()
       .catch((error: Error) => proxy.log.events.error({ error: error.message }, "drain failed"))
-      .finally(async () => {
-        await admin?.close();
-        process.exit(signals > 1 ? 1 : 0);
-      });
+      .finally(() => process.exit(signals > 1 ? 1 : 0));
   };
   process.on("SIGTERM", end);
   process.on("SIGINT", end);
@@ -51,16 +45,10 @@ export async function runUntilSignal(config: Config, again: (() => Config) | nul
     turn = turn.then(async () => {
       reloadWaits = false;
       await reload(proxy, again);
-      try {
-        if (admin === null && proxy.config.admin !== null) admin = await openAdmin(proxy);
-      } catch (thrown) {
-        proxy.log.events.error({ error: asProxyError(thrown).message }, "the admin address stays closed");
-      }
     });
   });
   try {
     await started;
-    if (proxy.config.admin !== null) admin = await openAdmin(proxy);
   } catch (thrown) {
     // Stopped by a signal before it ran: that is no failure, and `end` is on its way out.
     if (signals > 0) return proxy;

@@ -23,6 +23,8 @@ export interface ClusterEvent {
   readonly event: "added" | "removed" | "down" | "up" | "ejected" | "returned" | "spared" | "resolver";
   readonly level: "info" | "warn";
   readonly message: string;
+  /** `resolver`: the records that led to it. */
+  readonly raw?: readonly string[];
 }
 
 export interface ClusterOptions {
@@ -128,8 +130,7 @@ export class Cluster {
             cluster,
             endpoint: null,
             event: "resolver",
-            level: event.level,
-            message: event.message,
+            ...event,
           });
         },
       );

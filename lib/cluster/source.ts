@@ -19,6 +19,8 @@ export type Target = ResolvedTarget | (Omit<ResolvedTarget, "address" | "port"> 
 export interface SourceEvent {
   readonly level: "info" | "warn";
   readonly message: string;
+  /** The records that led to it, as a zone file would show them. */
+  readonly raw?: readonly string[];
 }
 
 /** A resolver as a cluster sees it. */

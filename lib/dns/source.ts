@@ -2,8 +2,8 @@
  * A resolver as a cluster wants it: start, whole sets, events as log lines, plain data for `/clusters`. Here the words of
  * the configuration meet the resolver's options, and its events become sentences for the operator.
  */
-import type { ClusterConfig, Config } from "../config/config.ts";
-import { DnsClient } from "./client.ts";
+import type { ClusterConfig } from "../config/config.ts";
+import type { DnsClient } from "./client.ts";
 import type { ResolverEvent } from "./event.ts";
 import type { Source } from "./lookup.ts";
 import { Resolver } from "./resolver.ts";
@@ -25,7 +25,7 @@ export interface TargetEvent {
 export interface DnsTargets {
   start(onTargets: (targets: readonly Target[]) => void, onEvent: (event: TargetEvent) => void): void;
   stop(): void;
-  /** Plain data for `/clusters` and the metrics: phase, times, counts of answers by result. */
+  /** Plain data for `/clusters`: phase, times, counts of answers by result. */
   describe(): DnsTargetsState;
 }
 
@@ -40,9 +40,9 @@ export interface DnsTargetsState {
   readonly held: number;
   readonly failures: number;
   readonly problem: string;
-  /** Resolutions so far by result (`ok`, `nxdomain`, …): `millrace_dns_answers_total`. */
+  /** Resolutions of this source so far by result (`ok`, `nxdomain`, …). */
   readonly answers: Readonly<Record<string, number>>;
-  /** Datagrams that were no answer to what was asked. */
+  /** Datagrams that were no answer to what was asked; of all names that the client asks for. */
   readonly ignored: Readonly<Record<string, number>>;
   readonly raw: readonly string[];
 }
@@ -50,13 +50,16 @@ export interface DnsTargetsState {
 // Targets named in one log line; the rest is a number.
 const NAMED = 10;
 
-/** The targets of one name under a cluster's policy. Nothing is asked before `start`. */
+/**
+ * The targets of one name under a cluster's policy. Nothing is asked before `start`. Sources may share a client, so that
+ * what one learns of a DNS server is known to all. `onAnswer` hears of every resolution.
+ */
 export function createTargetSource(
   query: TargetQuery,
   cluster: Pick<ClusterConfig, "minTtl" | "maxTtl" | "keepLastGood" | "maxRemoval">,
-  dns: Config["dns"],
+  client: DnsClient,
+  onAnswer: (name: string, result: string) => void = () => {},
 ): DnsTargets {
-  const client = new DnsClient({ servers: dns.servers });
   const source: Source = query.kind === "srv" ? query : { kind: "dns", host: query.host, port: query.port };
   const name = query.kind === "srv" ? query.name : query.host;
   const answers: Record<string, number> = {};
@@ -72,7 +75,10 @@ export function createTargetSource(
         maxRemoval: cluster.maxRemoval,
         onTargets,
         onEvent: (event) => {
-          if (event.kind === "answer") answers[event.result] = (answers[event.result] ?? 0) + 1;
+          if (event.kind === "answer") {
+            answers[event.result] = (answers[event.result] ?? 0) + 1;
+            onAnswer(name, event.result);
+          }
           const line = sentence(event);
           if (line !== null) onEvent(line);
         },

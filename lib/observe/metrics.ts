@@ -57,11 +57,11 @@ export async function metricsText(view: MetricsView): Promise<string> {
       if (total > 0)
         handshakes.inc({ listener, version, resumed: String(resumed), result: ok ? "ok" : "failed" }, total);
     }
-    handshakeSeconds.push({ label: `listener="${escape(listener)}"`, totals: totals.handshakeSeconds });
-    connectionSeconds.push({ label: `listener="${escape(listener)}"`, totals: totals.connectionSeconds });
+    handshakeSeconds.push({ label: `listener="${quoted(listener)}"`, totals: totals.handshakeSeconds });
+    connectionSeconds.push({ label: `listener="${quoted(listener)}"`, totals: totals.connectionSeconds });
   }
   const dialSeconds = [...view.clusters].map(([cluster, rows]) => ({
-    label: `cluster="${escape(cluster)}"`,
+    label: `cluster="${quoted(cluster)}"`,
     totals: sumCluster(rows),
   }));
 
@@ -125,6 +125,7 @@ function histogramText(name: string, help: string, rows: readonly Labelled[]): s
   return text;
 }
 
-function escape(label: string): string {
+/** A label's value as the text format wants it. */
+function quoted(label: string): string {
   return label.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 }

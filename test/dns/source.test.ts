@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { DnsClient } from "../../lib/dns/client.ts";
 import { createTargetSource, type TargetEvent } from "../../lib/dns/source.ts";
 import type { Target } from "../../lib/dns/srv.ts";
 import { a, type Responder, respond, srv, startResponder, zone } from "../gear/dns.ts";
@@ -7,8 +8,8 @@ import { a, type Responder, respond, srv, startResponder, zone } from "../gear/d
 const POLICY = { minTtl: 100, maxTtl: 300_000, keepLastGood: true, maxRemoval: 0.5 };
 const NAME = "_db._tcp.example.test";
 
-function dnsOf(responder: Responder) {
-  return { servers: [{ kind: "ip" as const, host: responder.host, port: responder.port }] };
+function clientOf(responder: Responder): DnsClient {
+  return new DnsClient({ servers: [responder] });
 }
 
 /** Starts the source and collects what it says until `enough`. */
@@ -44,7 +45,7 @@ test("a service becomes targets, a log line and plain state", async (t) => {
     t,
     zone([srv(NAME, [0, 1, 443, "db1.example.test"]), a("db1.example.test", "192.0.2.1")]),
   );
-  const source = createTargetSource({ kind: "srv", name: NAME }, POLICY, dnsOf(dns));
+  const source = createTargetSource({ kind: "srv", name: NAME }, POLICY, clientOf(dns));
   t.after(() => source.stop());
   assert.equal(source.describe().phase, "idle");
   const { sets, lines } = await collect(source, (count) => count === 1);
@@ -67,7 +68,7 @@ test("trouble is said once, in a sentence, and counted each time", async (t) => 
     if (query.turn === 3) again(); // two families, twice
     return respond(query, [], { rcode: 2 });
   });
-  const source = createTargetSource({ kind: "name", host: "api.test", port: 80 }, POLICY, dnsOf(dns));
+  const source = createTargetSource({ kind: "name", host: "api.test", port: 80 }, POLICY, clientOf(dns));
   t.after(() => source.stop());
   const alive = setInterval(() => {}, 1000);
   t.after(() => clearInterval(alive));
@@ -83,7 +84,7 @@ test("trouble is said once, in a sentence, and counted each time", async (t) => 
 test("a held removal names who is held", async (t) => {
   const full = [1, 2, 3].map((octet) => a("api.test", `192.0.2.${octet}`, 0));
   const dns = await startResponder(t, zone(full));
-  const source = createTargetSource({ kind: "name", host: "api.test", port: 80 }, POLICY, dnsOf(dns));
+  const source = createTargetSource({ kind: "name", host: "api.test", port: 80 }, POLICY, clientOf(dns));
   t.after(() => source.stop());
   const heard = collect(source, (_, count) => {
     dns.say(zone(full.slice(0, 1)));
