@@ -32,6 +32,25 @@ export interface SessionFunctions {
   SSL_SESSION_get0_ticket_appdata(session: Pointer, address: Pointer, length: Pointer): number;
 }
 
+/** The first version of which nobody has looked yet whether SSL_SESSION_get0_peer(3) is still one load. */
+const NOT_LOOKED_AT = 0x30600000;
+const SESSION_BYTES = 1024;
+
+/**
+ * Where in a session the pointer lies that SSL_SESSION_get0_peer(3) returns, in bytes; null: not known. There is no function
+ * that takes a peer out of a session. The accessor is asked about memory in which every word says where it lies.
+ */
+export function findPeerSlot(
+  lib: Pick<SessionFunctions, "SSL_SESSION_get0_peer">,
+  version: number,
+  block: { readonly bytes: Buffer; readonly address: Pointer },
+): number | null {
+  if (version >= NOT_LOOKED_AT) return null;
+  for (let at = 0; at < SESSION_BYTES; at += 8) block.bytes.writeBigUInt64LE(BigInt(SESSION_BYTES + at), at);
+  const slot = lib.SSL_SESSION_get0_peer(block.address) - SESSION_BYTES;
+  return slot >= 0 && slot < SESSION_BYTES && slot % 8 === 0 ? slot : null;
+}
+
 export function bindSession(bind: Bind): SessionFunctions {
   const { int, size, pointer } = C;
   return {

@@ -24,7 +24,7 @@ import {
   TICKET_KEY_BYTES,
 } from "./openssl-context.ts";
 import { bindErrors, type ErrorFunctions } from "./openssl-errors.ts";
-import { bindSession, type SessionFunctions } from "./openssl-session.ts";
+import { bindSession, findPeerSlot, type SessionFunctions } from "./openssl-session.ts";
 import { bindSsl, type SslFunctions, TLS1_2_VERSION } from "./openssl-ssl.ts";
 import { bindX509, type X509Functions } from "./openssl-x509.ts";
 
@@ -37,6 +37,8 @@ export interface Openssl
     ErrorFunctions {
   /** As OpenSSL_version_num(3): 0xMNN00PP0. */
   readonly version: number;
+  /** Where a session keeps its peer; null: not known, and what needs it is to do without. */
+  readonly peerSlot: number | null;
   /** C's errno as the last call left it; ask right after the call. */
   errno(): number;
   /** Makes `int (*)(parameters)` of a JavaScript function. It must not throw and is only called on this thread. */
@@ -119,14 +121,16 @@ function load(): Openssl {
     const block = Buffer.allocUnsafeSlow(Math.max(size, SMALLEST_PIN));
     return { bytes: block.subarray(0, size), address: Number(koffi.address(block)) };
   };
+  const session = bindSession(bind);
   const lib: Openssl = {
     ...bindBio(bind),
     ...bindSsl(bind),
-    ...bindSession(bind),
+    ...session,
     ...bindContext(bind),
     ...bindX509(bind),
     ...bindErrors(bind),
     version,
+    peerSlot: findPeerSlot(session, version, pin(4096)),
     // One int per thread that stays where it is: reading it in place takes 3 ns, koffi.errno() takes 14.
     errno: () => errno[0]!,
     register: (parameters, run) => {

@@ -22,25 +22,13 @@ import {
   SSL_SENT_SHUTDOWN,
   TLS1_3_VERSION,
 } from "../../ffi/openssl-ssl.ts";
-import { LINK_BYTES, type Peer, type SecureOptions, type TlsFacts } from "../transport.ts";
+import { LINK_BYTES, type SecureOptions, type TlsFacts } from "../transport.ts";
 import { FAILED, type TlsChannel, TRUNCATED, WOULD_BLOCK } from "./channel.ts";
 import type { EpollTlsEngine } from "./tls.ts";
 import type { EpollTlsContext } from "./tls-context.ts";
-import {
-  chainFailure,
-  goneFailure,
-  isTruncation,
-  queueFailure,
-  resultFor,
-  truncation,
-} from "./tls-failure.ts";
+import { goneFailure, isTruncation, queueFailure, truncation } from "./tls-failure.ts";
 import { type Ring, WRITE_BYTES } from "./tls-ring.ts";
-
-/**
- * ms. How long one full handshake carries: every resumption brings a new ticket, so a session would else live for ever on a chain
- * that was verified once. A day, as RFC 8446 section 4.6.1 bounds a ticket by a week and operators rotate keys daily.
- */
-const RESUMED_AT_MOST = 86_400_000;
+import { Verdict } from "./tls-verdict.ts";
 
 /** As `read` and `write` return it: nothing has ended. */
 const OPEN = 1;
@@ -50,17 +38,12 @@ export class EpollTlsChannel implements TlsChannel {
   readonly context: EpollTlsContext;
   readonly #engine: EpollTlsEngine;
   readonly #descriptor: number;
-  readonly #name: string | null;
-  readonly #sessionKey: string;
+  readonly verdict: Verdict;
   /** 0 once released. */
   #ssl: number;
   #ring: Ring;
   #standing = false;
   #failure: ProxyError | null = null;
-  /** Who was verified and let in, or is about to be refused. */
-  #peer: Peer | null = null;
-  /** Unix ms until which the peer's chain is valid, and with it the sessions of this connection. */
-  #validUntil = Number.POSITIVE_INFINITY;
   #facts: TlsFacts | null = null;
   /** What every further `read` returns, once the input has ended. */
   #input = OPEN;
@@ -76,8 +59,6 @@ export class EpollTlsChannel implements TlsChannel {
     this.#engine = engine;
     this.#descriptor = descriptor;
     this.context = context;
-    this.#name = options.serverName;
-    this.#sessionKey = options.sessionKey;
     const { lib } = engine;
     const ssl = lib.SSL_new(context.pointer);
     const input = ssl === 0 ? 0 : lib.BIO_new_socket(descriptor, BIO_NOCLOSE);
@@ -86,12 +67,13 @@ export class EpollTlsChannel implements TlsChannel {
       throw new ProxyError("INTERNAL", `${context.spec.label}: no memory for a TLS connection`);
     }
     this.#ssl = ssl;
+    this.verdict = new Verdict(engine, context, ssl, options.serverName, options.sessionKey);
     lib.SSL_set0_rbio(ssl, input);
     this.#ring = engine.rings.current();
     lib.BIO_up_ref(this.#ring.bio);
     lib.SSL_set0_wbio(ssl, this.#ring.bio);
     if (context.spec.side === "server") lib.SSL_set_accept_state(ssl);
-    else this.#prepareClient();
+    else this.#prepareClient(options.serverName);
   }
 
   handshake(): number {
@@ -217,92 +199,15 @@ export class EpollTlsChannel implements TlsChannel {
     lib.SSL_free(ssl);
   }
 
-  /** X509_verify_cert(3) in our words. Called by OpenSSL through the engine. 1: verified and let in. */
-  verify(store: number): number {
-    const { lib, peers } = this.#engine;
-    const { context } = this;
-    const now = this.#engine.now();
-    const sent = lib.X509_STORE_CTX_get0_untrusted(store);
-    const key = peers.chainKey(sent);
-    let chain = key === null ? null : context.chains.get(key, now);
-    if (chain === null) {
-      const peer = peers.peer(lib.X509_STORE_CTX_get0_cert(store));
-      this.#peer = peer;
-      if (lib.X509_verify_cert(store) !== 1) {
-        const result = lib.X509_STORE_CTX_get_error(store);
-        return this.refuse(store, chainFailure(lib, context.spec.label, peer, result));
-      }
-      const validUntil = now + peers.lifetime(lib.X509_STORE_CTX_get0_chain(store));
-      chain = { peer, validUntil: Math.min(validUntil, context.listValidUntil), seen: now };
-      if (key !== null) context.chains.add(key, chain);
-    }
-    this.#peer = chain.peer;
-    const denial = context.spec.authorise(chain.peer, this.#name);
-    if (denial !== null) return this.refuse(store, denial);
-    this.#validUntil = chain.validUntil;
-    if (context.spec.side === "server") this.#sealDeadline();
-    return 1;
-  }
-
-  /** Makes OpenSSL send the alert of `error`. */
-  refuse(store: number, error: ProxyError): number {
-    this.#failure = error;
-    this.#engine.lib.X509_STORE_CTX_set_error(store, resultFor(error.alert));
-    return 0;
-  }
-
-  /**
-   * Whether a session that a client offers may be resumed. Called by OpenSSL through the engine, once for every ticket. Refused
-   * ones lead to a full handshake, and there to the alert.
-   */
-  resumable(session: number): boolean {
-    const { lib, peers } = this.#engine;
-    const { spec } = this.context;
-    if (spec.clientAuth === "none") return true;
-    const certificate = lib.SSL_SESSION_get0_peer(session);
-    if (certificate === 0) return spec.clientAuth === "optional";
-    const validUntil = this.#readDeadline(session);
-    if (!(this.#engine.now() < validUntil)) return false;
-    const peer = peers.peer(certificate);
-    if (spec.authorise(peer, null) !== null) return false;
-    this.#peer = peer;
-    this.#validUntil = validUntil;
-    return true;
-  }
-
-  /** Keeps a session that the server gave. Called by OpenSSL through the engine. True: the reference was taken over. */
-  keepSession(session: number): boolean {
-    const { lib } = this.#engine;
-    if (this.#peer === null || this.context.released || lib.SSL_SESSION_is_resumable(session) !== 1)
-      return false;
-    this.context.sessions.put(this.#sessionKey, {
-      pointer: session,
-      peer: this.#peer,
-      validUntil: this.#validUntil,
-    });
-    return true;
-  }
-
-  #prepareClient(): void {
+  #prepareClient(name: string | null): void {
     const { lib, scratch } = this.#engine;
     lib.SSL_set_connect_state(this.#ssl);
-    const name = this.#name;
     // RFC 6066 section 3 has no IP literals and no trailing dot.
     if (name !== null && isIP(name) === 0) {
       scratch.bytes.fill(0, scratch.bytes.write(name.replace(/\.$/, ""), 0, 255, "latin1"), 256);
       lib.SSL_ctrl(this.#ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, 0, scratch.address);
     }
-    const { sessions, spec } = this.context;
-    const session = sessions.take(this.#sessionKey);
-    if (session === null) return;
-    const stands = this.#engine.now() < session.validUntil && spec.authorise(session.peer, name) === null;
-    if (stands && lib.SSL_set_session(this.#ssl, session.pointer) === 1) {
-      this.#peer = session.peer;
-      this.#validUntil = session.validUntil;
-      sessions.done(this.#sessionKey, session);
-    } else {
-      lib.SSL_SESSION_free(session.pointer);
-    }
+    this.verdict.offerSession();
   }
 
   /** Has the ring that this SSL object writes to be one that it may write to. */
@@ -340,22 +245,11 @@ export class EpollTlsChannel implements TlsChannel {
 
   /** The handshake stands for OpenSSL. 1: for us too. */
   #stand(): number {
-    const { lib, peers } = this.#engine;
-    const { spec } = this.context;
     const flushed = this.#flush();
     if (flushed < 0 && flushed !== WOULD_BLOCK) return this.#failSocket(-flushed);
-    if (spec.side === "client" || spec.clientAuth !== "none") {
-      const certificate = lib.SSL_get0_peer_certificate(this.#ssl);
-      if (certificate === 0) this.#peer = null;
-      // The verdict was on this.#peer: it must be the one that OpenSSL has shaken hands with, or nobody gets in.
-      const judged =
-        certificate === 0
-          ? spec.side === "server" && spec.clientAuth === "optional"
-          : this.#peer !== null && peers.fingerprint(certificate) === this.#peer.fingerprint;
-      if (!judged) {
-        this.#failure = new ProxyError("DENIED", `${spec.label}: the peer was not judged`);
-        return FAILED;
-      }
+    if (!this.verdict.confirm()) {
+      this.#failure = this.verdict.refusal;
+      return FAILED;
     }
     this.#standing = true;
     this.facts();
@@ -367,10 +261,12 @@ export class EpollTlsChannel implements TlsChannel {
     const { label } = this.context.spec;
     const gone =
       why === SSL_ERROR_SYSCALL || why === SSL_ERROR_ZERO_RETURN || isTruncation(lib.ERR_peek_error());
-    // A denial from inside the handshake has been noted already; the queue only repeats it.
-    this.#failure ??= gone
-      ? goneFailure(label, why === SSL_ERROR_SYSCALL ? errno : 0)
-      : queueFailure(lib, label, "TLS handshake", lib.SSL_version(this.#ssl));
+    // Of a refusal of ours the queue only says that there was one.
+    this.#failure =
+      this.verdict.refusal ??
+      (gone
+        ? goneFailure(label, why === SSL_ERROR_SYSCALL ? errno : 0)
+        : queueFailure(lib, label, "TLS handshake", lib.SSL_version(this.#ssl)));
     lib.ERR_clear_error();
     this.#flush();
     return FAILED;
@@ -418,7 +314,7 @@ export class EpollTlsChannel implements TlsChannel {
       cipher: this.#engine.cipherName(lib.SSL_get_current_cipher(ssl)),
       alpn: this.#protocol(),
       resumed: lib.SSL_session_reused(ssl) === 1,
-      peer: this.#peer,
+      peer: this.verdict.peer,
       link:
         this.#standing && this.#engine.exportLink(ssl) ? scratch.bytes.toString("hex", 0, LINK_BYTES) : null,
     };
@@ -431,19 +327,5 @@ export class EpollTlsChannel implements TlsChannel {
     const length = scratch.bytes.readUInt32LE(8);
     if (length === 0) return null;
     return lib.copy(Number(scratch.bytes.readBigUInt64LE(0)), length).toString("latin1");
-  }
-
-  /** The deadline travels inside the ticket, so that a chain of resumptions cannot outlive what was verified at its start. */
-  #sealDeadline(): void {
-    const { lib, scratch } = this.#engine;
-    scratch.bytes.writeDoubleLE(Math.min(this.#validUntil, this.#engine.now() + RESUMED_AT_MOST), 0);
-    lib.SSL_SESSION_set1_ticket_appdata(lib.SSL_get_session(this.#ssl), scratch.address, 8);
-  }
-
-  #readDeadline(session: number): number {
-    const { lib, scratch } = this.#engine;
-    if (lib.SSL_SESSION_get0_ticket_appdata(session, scratch.address, scratch.address + 8) !== 1) return 0;
-    if (scratch.bytes.readBigUInt64LE(8) !== 8n) return 0;
-    return lib.copy(Number(scratch.bytes.readBigUInt64LE(0)), 8).readDoubleLE(0);
   }
 }

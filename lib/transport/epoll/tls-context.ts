@@ -48,6 +48,7 @@ const SESSION_SECONDS = 7200;
 /** C functions that every context of a worker shares; tls.ts makes them. */
 export interface Callbacks {
   readonly verify: number;
+  readonly seal: number;
   readonly ticket: number;
   readonly session: number;
   readonly alpn: number;
@@ -227,7 +228,7 @@ export class EpollTlsContext implements TlsContext {
       lib.SSL_CTX_ctrl(this.#pointer, SSL_CTRL_SET_TLSEXT_TICKET_KEYS, TICKET_KEY_BYTES, block.address);
       block.bytes.fill(0);
     }
-    lib.SSL_CTX_set_session_ticket_cb(this.#pointer, 0, callbacks.ticket, 0);
+    lib.SSL_CTX_set_session_ticket_cb(this.#pointer, callbacks.seal, callbacks.ticket, 0);
     if (alpn.length > 0) lib.SSL_CTX_set_alpn_select_cb(this.#pointer, callbacks.alpn, 0);
   }
 

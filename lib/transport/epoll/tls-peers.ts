@@ -18,7 +18,8 @@ const CHAIN_AGE = 600_000;
 /** Certificates that the other side may send before its chain is not looked up but always verified. */
 const LONGEST_CHAIN = 8;
 
-const SHA256_BYTES = 32;
+export const SHA256_BYTES = 32;
+const NOTHING = Buffer.alloc(0);
 const DAY = 86_400_000;
 
 /** Peers by certificate, for all contexts of a worker. */
@@ -43,13 +44,32 @@ export class Peers {
 
   /** Who the certificate at this address names. */
   peer(certificate: number): Peer {
-    const fingerprint = this.fingerprint(certificate);
-    const known = this.#peers.get(fingerprint);
-    if (known !== undefined) return known;
-    const peer = peerFromDer(this.#der(certificate));
+    return this.known(this.fingerprint(certificate)) ?? this.add(this.der(certificate, NOTHING).bytes);
+  }
+
+  /** The peer with this fingerprint, if it was seen lately. */
+  known(fingerprint: string): Peer | null {
+    return this.#peers.get(fingerprint) ?? null;
+  }
+
+  /** Who this certificate names, from now on known. */
+  add(der: Buffer): Peer {
+    const peer = peerFromDer(der);
     bounded(this.#peers, PEERS);
-    this.#peers.set(fingerprint, peer);
+    this.#peers.set(peer.fingerprint, peer);
     return peer;
+  }
+
+  /** The bytes of the certificate at this address, behind those of `head`. */
+  der(certificate: number, head: Buffer): Pinned {
+    const length = this.#lib.i2d_X509(certificate, 0);
+    if (length <= 0) throw new Error("i2d_X509 failed");
+    const block = this.#lib.pin(head.length + length);
+    block.bytes.set(head);
+    const { address, bytes } = this.#block;
+    bytes.writeBigUInt64LE(BigInt(block.address + head.length), 0);
+    this.#lib.i2d_X509(certificate, address);
+    return block;
   }
 
   /** A key for exactly these certificates in this order; null for too many. `stack` holds the leaf first. */
@@ -87,16 +107,6 @@ export class Peers {
     if (this.#lib.X509_digest(certificate, this.#sha256, this.#block.address + offset, 0) !== 1) {
       throw new Error("X509_digest failed");
     }
-  }
-
-  #der(certificate: number): Buffer {
-    const length = this.#lib.i2d_X509(certificate, 0);
-    if (length <= 0) throw new Error("i2d_X509 failed");
-    const der = this.#lib.pin(length);
-    const { address, bytes } = this.#block;
-    bytes.writeBigUInt64LE(BigInt(der.address), 0);
-    this.#lib.i2d_X509(certificate, address);
-    return der.bytes;
   }
 }
 

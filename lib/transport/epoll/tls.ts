@@ -1,7 +1,7 @@
 /**
  * TLS for one worker: Node's own OpenSSL with what all its connections share. C calls back into this thread while a handshake or
  * a read runs; which connection it is about is known without a look-up, because only one call runs at a time.
- * Invariant: the four C callbacks never throw, and outlive every context that knows their address.
+ * Invariant: the C callbacks never throw, and outlive every context that knows their address.
  */
 import { ProxyError } from "../../errors.ts";
 import { copy } from "../../ffi/memory.ts";
@@ -24,9 +24,10 @@ import {
 } from "../transport.ts";
 import type { TlsEngine } from "./channel.ts";
 import { EpollTlsChannel } from "./tls-channel.ts";
-import { EpollTlsContext } from "./tls-context.ts";
+import { type Callbacks, EpollTlsContext } from "./tls-context.ts";
 import { Peers } from "./tls-peers.ts";
 import { Rings } from "./tls-ring.ts";
+import { Tickets } from "./tls-tickets.ts";
 
 /** Bytes: the longest protocol list of a hello (RFC 7301 section 3.1), and more than any other single call needs. */
 const SCRATCH_BYTES = 65_535;
@@ -41,12 +42,13 @@ export class EpollTlsEngine implements TlsEngine {
   readonly now: () => number;
   readonly rings: Rings;
   readonly peers: Peers;
+  readonly tickets: Tickets;
   /** For arguments and results of single calls; nothing in it outlives one. */
   readonly scratch: Pinned;
   /** Whose call into OpenSSL is running. */
   active: EpollTlsChannel | null = null;
   readonly #label: Pinned;
-  readonly #callbacks: Readonly<Record<"verify" | "ticket" | "session" | "alpn", Callback>>;
+  readonly #callbacks: Readonly<Record<keyof Callbacks, Callback>>;
   readonly #contexts = new Set<EpollTlsContext>();
   readonly #cipherNames = new Map<number, string>();
 
@@ -55,12 +57,14 @@ export class EpollTlsEngine implements TlsEngine {
     this.now = now;
     this.rings = new Rings(lib);
     this.peers = new Peers(lib);
+    this.tickets = new Tickets(lib, this.peers);
     this.scratch = lib.pin(SCRATCH_BYTES);
     this.#label = lib.pin(LINK_LABEL.length);
     this.#label.bytes.write(LINK_LABEL, "latin1");
     const { pointer, size, int, uint } = C;
     this.#callbacks = {
       verify: lib.register([pointer, pointer], this.#verify),
+      seal: lib.register([pointer, pointer], this.#seal),
       ticket: lib.register([pointer, pointer, pointer, size, int, pointer], this.#ticket),
       session: lib.register([pointer, pointer], this.#session),
       alpn: lib.register([pointer, pointer, pointer, pointer, uint, pointer], this.#alpn),
@@ -68,9 +72,10 @@ export class EpollTlsEngine implements TlsEngine {
   }
 
   context(spec: TlsContextSpec): EpollTlsContext {
-    const { verify, ticket, session, alpn } = this.#callbacks;
+    const { verify, seal, ticket, session, alpn } = this.#callbacks;
     const callbacks = {
       verify: verify.address,
+      seal: seal.address,
       ticket: ticket.address,
       session: session.address,
       alpn: alpn.address,
@@ -119,10 +124,15 @@ export class EpollTlsEngine implements TlsEngine {
     const channel = this.active;
     if (channel === null) return 0;
     try {
-      return channel.verify(store);
+      return channel.verdict.verify(store);
     } catch (cause) {
-      return channel.refuse(store, fault(channel, cause));
+      return channel.verdict.refuse(store, fault(channel, cause));
     }
+  };
+
+  readonly #seal = (ssl: number): number => {
+    this.tickets.strip(this.lib.SSL_get_session(ssl));
+    return 1;
   };
 
   readonly #ticket = (
@@ -134,7 +144,7 @@ export class EpollTlsEngine implements TlsEngine {
   ): number => {
     const opened = status === SSL_TICKET_SUCCESS || status === SSL_TICKET_SUCCESS_RENEW;
     try {
-      if (opened && this.active?.resumable(session) === true) {
+      if (opened && this.active?.verdict.resumable(session) === true) {
         // RENEW is what OpenSSL says of every ticket in TLS 1.3, where each is good for one use.
         return status === SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
       }
@@ -146,7 +156,7 @@ export class EpollTlsEngine implements TlsEngine {
 
   readonly #session = (_ssl: number, session: number): number => {
     try {
-      return this.active?.keepSession(session) === true ? 1 : 0;
+      return this.active?.verdict.keepSession(session) === true ? 1 : 0;
     } catch {
       return 0;
     }
