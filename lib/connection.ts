@@ -10,8 +10,7 @@
  * counted and hands the record on.
  */
 
-import type { Endpoint } from "./cluster/endpoint.ts";
-import { ACTIVE } from "./cluster/endpoint.ts";
+import { type Endpoint, enter, leave } from "./cluster/endpoint.ts";
 import type { RouteConfig } from "./config/config.ts";
 import { asProxyError, type ProxyError, type Reason } from "./errors.ts";
 import type { ClusterScope, ListenerScope } from "./generation.ts";
@@ -33,11 +32,17 @@ import {
 /** What a connection asks of the worker it lives in. */
 export interface Surroundings {
   readonly transport: Transport;
-  /** Counts it in if every limit allows; else says which one is reached. */
-  admit(listener: ListenerScope, source: string): string | null;
+  /** Counts a connection in if the process and the listener have room; else says which limit is reached. */
+  admit(listener: ListenerScope): string | null;
   /** Undoes `admit`. */
-  leave(listener: ListenerScope, source: string): void;
+  leave(listener: ListenerScope): void;
+  /** Counts one of `source` in if it may have one more; else says which limit is reached. */
+  admitSource(listener: ListenerScope, source: string): string | null;
+  /** Undoes `admitSource`. */
+  leaveSource(listener: ListenerScope, source: string): void;
   ended(connection: Connection): void;
+  /** Reports a fault of ours that was contained to one connection. */
+  fault(thrown: unknown): void;
 }
 
 type Phase = "hello" | "handshake" | "wait" | "dial" | "originate" | "relay";
@@ -55,6 +60,8 @@ export class Connection {
   #upstream: Stream | null = null;
   #phase: Phase = "hello";
   #phaseStarted: number;
+  /** From when the hello deadline runs: a PROXY header, then a hello, share it, and dripping does not extend it. */
+  #helloStarted: number;
   /** When retries and waiting for an endpoint must be over. */
   #connectBy = 0;
   #lifetimeEnds = Number.POSITIVE_INFINITY;
@@ -65,7 +72,9 @@ export class Connection {
   #endpoint: Endpoint | null = null;
   #waiting: { cancel(): void } | null = null;
   #announced: ProxyHeader | null = null;
-  #admitted: string | null = null;
+  #admitted = false;
+  /** The client that per-source limits count this connection for. */
+  #source: string | null = null;
   #countedUp = 0;
   #countedDown = 0;
   #over = false;
@@ -77,6 +86,7 @@ export class Connection {
     this.#downstream = downstream;
     this.#timer = around.transport.timer(this.#guard(() => this.#deadline()));
     this.#phaseStarted = now;
+    this.#helloStarted = now;
     this.record = new ConnectionRecord(
       listener.config.name,
       listener.generation,
@@ -99,23 +109,19 @@ export class Connection {
       this.#lifetimeEnds = this.record.started + lifetime * (1 - Math.random() * LIFETIME_JITTER);
     }
     this.#watchDownstream();
-    const source = sourceOf(this.#downstream.remote);
-    const full = this.#around.admit(this.listener, source);
+    const full = this.#around.admit(this.listener);
     if (full !== null) return this.#end("limit", full);
-    this.#admitted = source;
+    this.#admitted = true;
     const { mode, position } = this.listener.config.proxyProtocol;
+    // A proxy in front of us is not the client: it counts for whom its header names.
+    if ((mode === "off" || !this.#trusted()) && !this.#countSource()) return;
     if (mode !== "off" && position === "outer") this.#sniffHeader(() => this.#sniff());
     else this.#sniff();
   }
 
-  /** Ends it from outside: by an operator (`killed`) or at the end of a drain. */
+  /** Ends it from outside: by an operator (`killed`), or because the proxy stops (`drain`). */
   stop(reason: "killed" | "drain"): void {
-    this.#end(reason, reason === "killed" ? "killed by an operator" : "the drain deadline passed");
-  }
-
-  /** Ends it after a fault of ours in one of its events; the transport calls this for faults of its own. */
-  fault(thrown: unknown): void {
-    this.#end("internal", asProxyError(thrown).message);
+    this.#end(reason, reason === "killed" ? "killed by an operator" : "the proxy stopped before it was over");
   }
 
   /** Moves what flowed since the last call into the shared counters. */
@@ -133,9 +139,14 @@ export class Connection {
       try {
         step(...args);
       } catch (thrown) {
-        this.fault(thrown);
+        this.#fault(thrown);
       }
     };
+  }
+
+  #fault(thrown: unknown): void {
+    this.#around.fault(thrown);
+    this.#end("internal", asProxyError(thrown).message);
   }
 
   #peek(limit: number, look: Look): void {
@@ -143,21 +154,23 @@ export class Connection {
       try {
         return look(bytes, ended);
       } catch (thrown) {
-        this.fault(thrown);
+        this.#fault(thrown);
         return 0;
       }
     });
   }
 
   #watchDownstream(): void {
-    this.#downstream.onFailure = this.#guard((error) => this.#end("client_reset", error.message));
+    this.#downstream.onFailure = this.#guard((error) =>
+      this.#end(failureOf("client_reset", error), error.message),
+    );
   }
 
   // ── sniff ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #sniffHeader(next: () => void): void {
     const { mode } = this.listener.config.proxyProtocol;
-    const trusted = this.listener.trusts(sourceOf(this.#downstream.remote));
+    const trusted = this.#trusted();
     if (!trusted && mode === "require") {
       return this.#end("untrusted_proxy_header", `${this.record.source} is not in proxy_protocol.trusted`);
     }
@@ -178,7 +191,7 @@ export class Connection {
         case "absent":
           if (mode === "require")
             this.#end("bad_proxy_header", "no PROXY header, and this listener requires one");
-          else next();
+          else if (this.#countSource()) next();
           return 0;
         default:
           if (!trusted) {
@@ -187,13 +200,29 @@ export class Connection {
           }
           this.#downstream.skip(verdict.length);
           this.#adopt(verdict.header);
-          next();
+          if (this.#countSource()) next();
           return 0;
       }
     });
   }
 
-  /** Takes over what a trusted header says; limits then count the client that it names. */
+  /** Whether a PROXY header from this client is believed. Who may open a UNIX socket, the file system has decided. */
+  #trusted(): boolean {
+    const { remote } = this.#downstream;
+    return remote.kind === "unix" || this.listener.trusts(sourceOf(remote));
+  }
+
+  /** Counts this connection for its client, once. False: the client has too many, and this one is over. */
+  #countSource(): boolean {
+    if (this.#source !== null) return true;
+    const source = sourceOf(this.#announced?.source ?? this.#downstream.remote);
+    const full = this.#around.admitSource(this.listener, source);
+    if (full === null) this.#source = source;
+    else this.#end("limit", full);
+    return full === null;
+  }
+
+  /** Takes over what a trusted header says. */
   #adopt(header: ProxyHeader): void {
     this.#announced = header;
     const { uniqueId } = header.tlvs;
@@ -273,23 +302,32 @@ export class Connection {
     this.#enter("handshake", this.listener.config.timeouts.handshake);
     const context = this.listener.contextOf(route);
     const secured = this.#guard((error: ProxyError | null) => {
-      const ms = this.#around.transport.now() - this.#phaseStarted;
-      this.record.handshakeMs = ms;
-      const facts = this.#downstream.tls;
-      this.record.downstreamTls = facts;
-      countHandshake(this.listener.row, facts?.version ?? null, facts?.resumed ?? false, error === null, ms);
+      this.record.downstreamTls = this.#downstream.tls;
       if (error !== null) return this.#end(downstreamReason(error), error.message);
+      this.#shaken(true);
       const { mode, position } = this.listener.config.proxyProtocol;
-      if (mode !== "off" && position === "inner") this.#sniffHeader(() => this.#pick());
-      else this.#pick();
+      if (mode === "off" || position === "outer") return this.#pick();
+      this.record.phase = "sniff";
+      this.#helloStarted = this.#around.transport.now();
+      this.#sniffHeader(() => this.#pick());
     });
     this.#downstream.secure(context, { serverName: null, sessionKey: "" }, secured);
+  }
+
+  /** The handshake with the client is over, however it ended. */
+  #shaken(ok: boolean): void {
+    const { record } = this;
+    record.handshakeMs = this.#around.transport.now() - this.#phaseStarted;
+    const facts = record.downstreamTls;
+    const row = this.listener.row;
+    countHandshake(row, facts?.version ?? null, facts?.resumed ?? false, ok, record.handshakeMs);
   }
 
   // ── pick ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #pick(): void {
-    if (this.#over) return;
+    // A listener may expect its headers inside TLS, and the route may not end TLS here: then there is none.
+    if (this.#over || !this.#countSource()) return;
     const route = this.#route!;
     const cluster = this.listener.clusterOf(route);
     this.#cluster = cluster;
@@ -323,7 +361,7 @@ export class Connection {
     const { transport } = this.#around;
     this.#endpoint = endpoint;
     this.#tried.push(endpoint);
-    Atomics.add(endpoint.cell, ACTIVE, 1);
+    enter(endpoint);
     cluster.view.dialled(endpoint);
     this.record.phase = "dial";
     this.record.endpoint = endpoint.key;
@@ -345,7 +383,10 @@ export class Connection {
   /** Says who the client is, ahead of everything else, as HAProxy and nginx do: before TLS. */
   #announce(cluster: ClusterScope, endpoint: Endpoint): void {
     const upstream = this.#upstream!;
-    upstream.onFailure = this.#guard((error) => this.#dialFailed("dial_failed", error.message));
+    upstream.onFailure = this.#guard((error) => {
+      if (error.code === "INTERNAL") this.#end("internal", error.message);
+      else this.#dialFailed("dial_failed", error.message);
+    });
     if (cluster.config.proxyProtocol !== "off") {
       upstream.send(
         encodeProxyHeader({
@@ -367,7 +408,9 @@ export class Connection {
     this.record.phase = "originate";
     this.#enter("originate", this.listener.config.timeouts.handshake);
     const upstream = this.#upstream!;
-    const serverName = cluster.config.tls?.serverName ?? endpoint.name ?? sourceOf(endpoint.address);
+    const { address } = endpoint;
+    const ownName = endpoint.name ?? (address.kind === "ip" ? address.host : null);
+    const serverName = cluster.config.tls?.serverName ?? ownName;
     const secured = this.#guard((error: ProxyError | null) => {
       this.record.upstreamTls = upstream.tls;
       if (error !== null) return this.#dialFailed(upstreamReason(error), `${endpoint.key}: ${error.message}`);
@@ -375,7 +418,8 @@ export class Connection {
       cluster.view.dialSucceeded(endpoint);
       this.#connected();
     });
-    upstream.secure(cluster.context!, { serverName, sessionKey: `${endpoint.key} ${serverName}` }, secured);
+    const sessionKey = `${endpoint.key} ${serverName ?? ""}`;
+    upstream.secure(cluster.context!, { serverName, sessionKey }, secured);
   }
 
   /** One endpoint failed and no byte was relayed yet: the next one, while the deadline, the count and the budget allow it. */
@@ -390,7 +434,7 @@ export class Connection {
       else upstream.finish();
     }
     if (itsFault) cluster.view.dialFailed(endpoint);
-    Atomics.sub(endpoint.cell, ACTIVE, 1);
+    leave(endpoint);
     this.#endpoint = null;
     const retries = this.#tried.length - 1;
     const left = this.#connectBy - this.#around.transport.now();
@@ -416,6 +460,8 @@ export class Connection {
   #relayed(end: RelayEnd): void {
     if (end.how === "ok") return this.#end("ok", null);
     const { error } = end;
+    // Neither side failed: a fault of ours, contained by the transport.
+    if (end.side === null) return this.#end("internal", error?.message ?? null);
     if (end.side === "downstream") return this.#end("client_reset", error?.message ?? null);
     // In TLS 1.3 an upstream refuses our certificate after our handshake is done: its alert is its first answer.
     const refusal = error?.alert !== undefined && this.record.bytesDown === 0;
@@ -429,21 +475,18 @@ export class Connection {
     this.#phase = phase;
     const now = this.#around.transport.now();
     this.#phaseStarted = now;
-    // A header, then a hello, share one absolute deadline: dripping does not extend it.
-    const left = phase === "hello" ? ms - (now - this.record.started) : ms;
+    const left = phase === "hello" ? ms - (now - this.#helloStarted) : ms;
     this.#timer.start(Math.max(left, 1));
   }
 
   /** Sets the timer to the first of idle, half-close and lifetime; the relay only notes when bytes last moved. */
   #armRelay(): void {
-    const due = Math.min(this.#quietUntil(), this.#lifetimeEnds);
-    if (due === Number.POSITIVE_INFINITY) this.#timer.stop();
-    else {
-      // A half-close shortens the limit while the timer runs: look at least that often.
-      const { halfClose } = this.listener.config.timeouts;
-      const wait = due - this.#around.transport.now();
-      this.#timer.start(Math.max(halfClose > 0 ? Math.min(wait, halfClose) : wait, 1));
-    }
+    const { halfClose } = this.listener.config.timeouts;
+    const due = Math.min(this.#quietUntil(), this.#lifetimeEnds) - this.#around.transport.now();
+    // A half-close shortens the limit while the timer runs, or sets the first one: look at least that often.
+    const wait = halfClose > 0 ? Math.min(due, halfClose) : due;
+    if (wait === Number.POSITIVE_INFINITY) this.#timer.stop();
+    else this.#timer.start(Math.max(wait, 1));
   }
 
   #quietUntil(): number {
@@ -465,8 +508,17 @@ export class Connection {
           "no_endpoint",
           `cluster ${this.#cluster!.config.name} was not resolved within ${timeouts.connect} ms`,
         );
-      case "dial":
-        return this.#dialFailed("dial_timeout", `${this.#endpoint!.key} did not answer in time`);
+      case "dial": {
+        const ms = this.#around.transport.now() - this.#phaseStarted;
+        // What earlier attempts left of the time may be too little for an endpoint that is well.
+        const its =
+          ms >= Math.min(this.#cluster!.config.connect.timeout ?? timeouts.connect, timeouts.connect);
+        return this.#dialFailed(
+          "dial_timeout",
+          `${this.#endpoint!.key} did not answer within ${Math.round(ms)} ms`,
+          its,
+        );
+      }
       case "originate":
         return this.#dialFailed(
           "upstream_handshake_failed",
@@ -506,6 +558,7 @@ export class Connection {
     record.reason = reason;
     record.error = message;
     record.durationMs = now - record.started;
+    if (record.phase === "handshake") this.#shaken(false);
     record.phase = "ended";
     if (record.sniffMs === null) record.sniffMs = now - record.started;
     const orderly = ORDERLY.has(reason);
@@ -515,9 +568,10 @@ export class Connection {
     else this.#upstream?.reset();
     if (this.#endpoint !== null) {
       if (reason === "ok" || record.bytesDown > 0) this.#cluster!.view.dialSucceeded(this.#endpoint);
-      Atomics.sub(this.#endpoint.cell, ACTIVE, 1);
+      leave(this.#endpoint);
     }
-    if (this.#admitted !== null) this.#around.leave(this.listener, this.#admitted);
+    if (this.#source !== null) this.#around.leaveSource(this.listener, this.#source);
+    if (this.#admitted) this.#around.leave(this.listener);
     this.countFlow();
     countEnded(this.listener.row, record);
     this.#around.ended(this);
@@ -547,6 +601,11 @@ const ORDERLY: ReadonlySet<Reason> = new Set<Reason>([
   "expired",
   "revoked",
 ]);
+
+/** A stream that fails by a fault of ours was not reset by the other side. */
+function failureOf(reset: Reason, error: ProxyError): Reason {
+  return error.code === "INTERNAL" ? "internal" : reset;
+}
 
 function downstreamReason(error: ProxyError): Reason {
   switch (error.code) {

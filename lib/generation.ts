@@ -37,8 +37,8 @@ export interface Plan {
 export interface ListenerScope {
   readonly generation: number;
   readonly config: ListenerConfig;
-  /** Position in the configuration: the scope of per-source counts. */
-  readonly index: number;
+  /** The scope of its per-source counts: from its name, so that counts go on over reloads. */
+  readonly sourceScope: number;
   readonly table: RouteTable;
   readonly row: Float64Array;
   /** One Int32 shared by all workers: live connections of this listener. */
@@ -110,7 +110,7 @@ export function compile(
   }
   for (const set of plan.sets) clusters.get(set.cluster)?.view.update(set);
 
-  const listeners = plan.config.listeners.map((config, index): ListenerScope => {
+  const listeners = plan.config.listeners.map((config): ListenerScope => {
     const routes = config.default === null ? config.routes : [...config.routes, config.default];
     const served = new Map<RouteConfig, TlsContext>();
     for (const route of routes) {
@@ -124,7 +124,7 @@ export function compile(
     return {
       generation: plan.generation,
       config,
-      index,
+      sourceScope: createHash("sha256").update(config.name).digest().readInt32LE(),
       table: compileRoutes(config),
       row: plan.listenerRows[config.name]!,
       live: plan.listenerLive[config.name]!,

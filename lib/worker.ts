@@ -65,6 +65,8 @@ const BATCH_MS = 100;
 // Past this, lines are dropped and counted: a blocked log must not become memory or delay.
 const PENDING_LIMIT = 8 * 1024 * 1024;
 const BEAT_MS = 1_000;
+// The scope of `limits.per_source` of the process; listeners have scopes of their own.
+const PROCESS = 0;
 
 interface Open {
   readonly listening: Listening;
@@ -130,42 +132,43 @@ export class Worker implements Surroundings {
 
   // ── what a connection asks ─────────────────────────────────────────────────────────────────────────────────────────
 
-  admit(listener: ListenerScope, source: string): string | null {
+  admit(listener: ListenerScope): string | null {
     const { gauges } = this.#shared;
     const limit = gauges[CONNECTION_LIMIT]!;
     if (Atomics.add(gauges, CONNECTIONS, 1) >= limit) {
       Atomics.sub(gauges, CONNECTIONS, 1);
       return `limits.connections: ${limit} reached`;
     }
-    const own = listener.config.limits;
-    if (Atomics.add(listener.live, 0, 1) >= (own.connections ?? Number.POSITIVE_INFINITY)) {
-      Atomics.sub(listener.live, 0, 1);
-      Atomics.sub(gauges, CONNECTIONS, 1);
-      return `listener ${listener.config.name}: limits.connections: ${own.connections} reached`;
+    const own = listener.config.limits.connections;
+    if (Atomics.add(listener.live, 0, 1) >= (own ?? Number.POSITIVE_INFINITY)) {
+      this.leave(listener);
+      return `listener ${listener.config.name}: limits.connections: ${own} reached`;
     }
+    return null;
+  }
+
+  leave(listener: ListenerScope): void {
+    Atomics.sub(this.#shared.gauges, CONNECTIONS, 1);
+    Atomics.sub(listener.live, 0, 1);
+  }
+
+  admitSource(listener: ListenerScope, source: string): string | null {
     const everywhere = listener.perSource;
-    const here = own.perSource ?? 0;
-    if (everywhere > 0 && this.#sources.enter(0, source) > everywhere) {
-      this.#sources.leave(0, source);
-      Atomics.sub(listener.live, 0, 1);
-      Atomics.sub(gauges, CONNECTIONS, 1);
+    const here = listener.config.limits.perSource ?? 0;
+    if (everywhere > 0 && this.#sources.enter(PROCESS, source) > everywhere) {
+      this.#sources.leave(PROCESS, source);
       return `limits.per_source: ${everywhere} connections from ${source}`;
     }
-    if (here > 0 && this.#sources.enter(listener.index + 1, source) > here) {
-      this.#sources.leave(listener.index + 1, source);
-      if (everywhere > 0) this.#sources.leave(0, source);
-      Atomics.sub(listener.live, 0, 1);
-      Atomics.sub(gauges, CONNECTIONS, 1);
+    if (here > 0 && this.#sources.enter(listener.sourceScope, source) > here) {
+      this.leaveSource(listener, source);
       return `listener ${listener.config.name}: limits.per_source: ${here} connections from ${source}`;
     }
     return null;
   }
 
-  leave(listener: ListenerScope, source: string): void {
-    Atomics.sub(this.#shared.gauges, CONNECTIONS, 1);
-    Atomics.sub(listener.live, 0, 1);
-    if (listener.perSource > 0) this.#sources.leave(0, source);
-    if ((listener.config.limits.perSource ?? 0) > 0) this.#sources.leave(listener.index + 1, source);
+  leaveSource(listener: ListenerScope, source: string): void {
+    if (listener.perSource > 0) this.#sources.leave(PROCESS, source);
+    if ((listener.config.limits.perSource ?? 0) > 0) this.#sources.leave(listener.sourceScope, source);
   }
 
   ended(connection: Connection): void {
@@ -174,7 +177,7 @@ export class Worker implements Surroundings {
     if (this.#draining && this.#connections.size === 0) this.#drained();
   }
 
-  /** Reports a fault that the transport contained. */
+  /** Reports a fault that was contained: by a connection, or by the transport. */
   fault(thrown: unknown): void {
     const message = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
     this.#emit({ type: "fault", message });

@@ -36,7 +36,7 @@ export class SourceCounts {
     this.#seed = shared.seed;
   }
 
-  /** Adds one connection of `source` in `scope` (a listener's index) and returns how many it has now, at least. */
+  /** Adds one connection of `source` in `scope` (a listener's, or the process's) and returns how many it has now, at least. */
   enter(scope: number, source: string): number {
     let least = Number.POSITIVE_INFINITY;
     let first = this.#hash(scope, source, this.#seed[0]);
