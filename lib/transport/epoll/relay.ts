@@ -58,7 +58,10 @@ export class Relay {
       this.#failed(stream, -(this.#gear.sockets.error(stream.descriptor) || ECONNRESET));
       return;
     }
-    if (stream.readable) this.pump(stream);
+    if (stream.readable) {
+      if (peer.blocked) stream.inVain();
+      else this.pump(stream);
+    }
     if (this.#done === null) return;
     // TLS may have waited for input in order to write.
     const retry = stream.blocked && stream.channel !== null;
@@ -114,8 +117,10 @@ export class Relay {
       else if (++source.fullReads >= BULK_AFTER)
         source.bulk = source.channel === null && sink.channel === null;
     }
+    if (left < TURN_BYTES) flow.lastActive = this.#gear.loop.now;
+    if (this.#done === null) return;
     if (source.pipe !== null) restPipe(source);
-    flow.lastActive = left === TURN_BYTES ? flow.lastActive : this.#gear.loop.now;
+    if (!source.readable) source.listen();
   }
 
   /** A fault of ours: ends the relay, so that the connection can say `internal`. */

@@ -42,6 +42,8 @@ const ENDING = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 // Nagle's algorithm holds back a small segment only while another is unacknowledged, so the first write of a dialled socket
 // leaves at once if it fits one segment. 512 bytes fit every one (RFC 9293: 536). A short connection never sets the option.
 const ONE_SEGMENT = 512;
+// Every segment that arrives is an edge, read or not. Two calls of epoll_ctl(2) are worth less than four wake-ups.
+const VAIN_LIMIT = 4;
 const DELAY_OFF = 0;
 const DELAY_FRESH = 2;
 
@@ -87,7 +89,10 @@ export class EpollStream implements Stream, Source {
   drained = 0;
   lingering: Timer | null = null;
 
-  #watchesOutput: boolean;
+  /** What the kernel is asked to report. */
+  #watch: number;
+  /** Edges since the input was last read to its end that could not be used. */
+  #vain = 0;
   #delay: number;
   #local: SocketAddress | null;
   /** What the next read gives: the end or the failure that a read met after it had bytes already. 1: nothing such. */
@@ -104,7 +109,7 @@ export class EpollStream implements Stream, Source {
     this.descriptor = descriptor;
     this.remote = remote;
     this.#local = local;
-    this.#watchesOutput = dialled;
+    this.#watch = dialled ? WATCH_BOTH : WATCH_INPUT;
     this.#delay = dialled && remote.kind === "ip" ? DELAY_FRESH : DELAY_OFF;
   }
 
@@ -268,9 +273,23 @@ export class EpollStream implements Stream, Source {
   /** Waits for room: an edge will come, because the write that was cut short has told the kernel (SOCK_NOSPACE). */
   block(): void {
     this.blocked = true;
-    if (this.#watchesOutput) return;
-    this.#watchesOutput = true;
-    this.gear.loop.modify(this, WATCH_BOTH);
+    if ((this.#watch & EPOLLOUT) === 0) this.#rewatch(this.#watch | EPOLLOUT);
+  }
+
+  /** Input came that cannot be passed on. A few times is no matter; then it is not reported any more. */
+  inVain(): void {
+    if (++this.#vain === VAIN_LIMIT) this.#rewatch(this.#watch & ~EPOLLIN);
+  }
+
+  /** Input can be passed on, and all that was there has been read: it is reported again. */
+  listen(): void {
+    if (this.#vain >= VAIN_LIMIT) this.#rewatch(this.#watch | EPOLLIN);
+    this.#vain = 0;
+  }
+
+  #rewatch(mask: number): void {
+    this.#watch = mask;
+    this.gear.loop.modify(this, mask);
   }
 
   /** Appends to what waits to be written. */
