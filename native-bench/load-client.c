@@ -156,6 +156,8 @@ static void bulk(struct connection *c) {
     if (n == STREAM_AGAIN) break;
     if (n < 0) return client_failed(c, &counters.error_io);
     c->up += (uint64_t)n;
+    /* What arrived counts; only a service elsewhere cannot be asked. */
+    if (!options.has_service) counters.bytes_up += (uint64_t)n;
     if (turn == TURNS - 1) loop_ready(c);
   }
   for (int turn = 0; options.down && turn < TURNS; turn++) {

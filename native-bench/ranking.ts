@@ -21,6 +21,8 @@ export interface Ranking {
 const SPREAD_MAX = 0.25;
 /** Somebody else's share of the machine. */
 const FOREIGN_MAX = 0.1;
+/** A contender that gets less than this share of a fixed rate through has no latency at that rate. */
+const HELD_MIN = 0.98;
 
 /** The costs of a row by round; null for dropped runs. */
 export function costs(row: Row, rounds: number): (number | null)[] {
@@ -60,6 +62,9 @@ function doubts(work: WorkResult): string[] {
     const values = runs.flatMap((run) => run.cost ?? []);
     const wide = spread(summary(values));
     if (wide > SPREAD_MAX) list.push(`${row.contender}: runs differ by ${Math.round(wide * 100)} %`);
+    const rate = summary(runs.map((run) => run.rate)).median;
+    if (work.rate !== null && rate < work.rate * HELD_MIN)
+      list.push(`${row.contender}: could not hold the rate`);
     const steals = row.runs.filter((run) => run.dropped?.startsWith("steal")).length;
     if (steals > 0)
       list.push(`${row.contender}: ${steals} runs dropped because the hypervisor took CPU time`);

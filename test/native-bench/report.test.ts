@@ -103,6 +103,11 @@ test("runs that differ too much, stolen time and a busy machine are doubts", () 
   assert.match(rank(work([busy])).doubts.join(), /30 % of the machine/);
 });
 
+test("a contender that cannot hold a fixed rate is named", () => {
+  const rows = [row("haproxy", "peer", [10, 10]), row("nginx", "peer", [20, 20])];
+  assert.deepEqual(rank(work(rows, { rate: 1e5 })).doubts, ["nginx: could not hold the rate"]);
+});
+
 test("the overview says where Millrace loses", () => {
   assert.match(overview(report([work(ROWS)])), /connect .*\| haproxy \| 1\.20 \(1\.10–1\.30\) \*\*loses\*\*/);
 });
