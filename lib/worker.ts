@@ -5,6 +5,7 @@
  */
 
 import type { EndpointSet } from "./cluster/endpoint.ts";
+import type { ClusterView } from "./cluster/pool.ts";
 import { Connection, type Surroundings } from "./connection.ts";
 import { asProxyError, ProxyError } from "./errors.ts";
 import { compile, type Generation, type ListenerScope, type Plan, socketKey } from "./generation.ts";
@@ -23,7 +24,6 @@ export type Command =
   | { readonly type: "list"; readonly query: number; readonly limit: number }
   | { readonly type: "kill"; readonly query: number; readonly id: string }
   | { readonly type: "drain" }
-  | { readonly type: "cut" }
   | { readonly type: "stop" };
 
 /** Worker → control. */
@@ -85,6 +85,8 @@ export class Worker implements Surroundings {
   readonly #beatTimer: Timer;
   #current: Generation | null = null;
   #prepared: { readonly generation: Generation; readonly opened: Map<string, Open> } | null = null;
+  /** Views of earlier generations in which connections wait for a first answer; none for longer than `timeouts.connect`. */
+  #retired: ClusterView[] = [];
   #lines = "";
   #draining = false;
 
@@ -109,17 +111,13 @@ export class Worker implements Surroundings {
       case "abort":
         return this.#abort(command.generation);
       case "set":
-        this.#current?.clusters.get(command.set.cluster)?.view.update(command.set);
-        return;
+        return this.#update(command.set);
       case "list":
         return this.#list(command.query, command.limit);
       case "kill":
         return this.#kill(command.query, command.id);
       case "drain":
         return this.#drain();
-      case "cut":
-        for (const connection of this.#connections) connection.stop("drain");
-        return;
       case "stop":
         this.#closeListeners();
         for (const connection of this.#connections) connection.stop("drain");
@@ -183,7 +181,7 @@ export class Worker implements Surroundings {
     this.#emit({ type: "fault", message });
   }
 
-  /** Hands the batch of lines to control. The epoll loop calls it before it blocks for long. */
+  /** Hands the batch of lines to control. */
   flush(): void {
     if (this.#lines === "") return;
     const text = this.#lines;
@@ -267,6 +265,9 @@ export class Worker implements Surroundings {
     const prepared = this.#prepared;
     if (prepared === null || prepared.generation.number !== number) return;
     this.#prepared = null;
+    for (const [name, { view }] of this.#current?.clusters ?? []) {
+      if (view.waiting > 0 && prepared.generation.clusters.get(name)?.view !== view) this.#retired.push(view);
+    }
     this.#current = prepared.generation;
     for (const [key, open] of prepared.opened) this.#open.set(key, open);
     const wanted = new Set<string>();
@@ -280,6 +281,15 @@ export class Worker implements Surroundings {
       open.listening.close();
       this.#open.delete(key);
     }
+  }
+
+  /** A set may come while a generation is prepared, and while connections of an earlier one wait for it. */
+  #update(set: EndpointSet): void {
+    this.#current?.clusters.get(set.cluster)?.view.update(set);
+    this.#prepared?.generation.clusters.get(set.cluster)?.view.update(set);
+    if (this.#retired.length === 0) return;
+    for (const view of this.#retired) if (view.config.name === set.cluster) view.update(set);
+    this.#retired = this.#retired.filter((view) => view.waiting > 0);
   }
 
   #abort(number: number): void {
@@ -316,7 +326,9 @@ export class Worker implements Surroundings {
     if (this.#connections.size === 0) this.#drained();
   }
 
+  /** Told once. */
   #drained(): void {
+    this.#draining = false;
     this.flush();
     this.#emit({ type: "drained" });
   }

@@ -171,6 +171,9 @@ export class Cluster {
 
   #inherit(previous: Cluster): void {
     previous.stop();
+    // It may have published since this one was made, and workers ignore a set that is not newer.
+    const { version } = previous.set;
+    if (version > this.#set.version) this.#set = { ...this.#set, version };
     const standings = [...previous.#members.values()].map((member) => member.standing);
     for (const { endpoint, down, leftAt } of [...previous.#left.values(), ...standings]) {
       const standing = this.#newStanding(endpoint);
