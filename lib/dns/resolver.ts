@@ -78,15 +78,16 @@ const NEXT: Readonly<Record<ResolverPhase, readonly ResolverPhase[]>> = {
 // Back-off after failures: quick enough to be there when DNS comes up at boot, slow enough for a DNS server in trouble.
 const RETRY_FIRST_MS = 1000;
 const RETRY_MOST_MS = 30_000;
-// A second opinion on a removal is worth having soon, but not from the same cache entry in the same moment.
-const CONFIRM_LEAST_MS = 1000;
-const CONFIRM_MOST_MS = 30_000;
+// A second opinion on a removal, asked for whatever min_ttl says: until it comes, new connections may go where nobody is.
+// A record that moved is thus left within its TTL plus 0.9 s: this, and the spread below.
+const CONFIRM_MS = 500;
 // TTL 0 with min_ttl 0 must not become a busy loop.
 const PAUSE_LEAST_MS = 100;
 // Beyond setTimeout's 2^31 ms, and nobody wants to find yesterday's set.
 const PAUSE_MOST_MS = 24 * 3_600_000;
-// Later by up to this share, so that many proxies do not ask in step.
+// Later by up to this share, and by no more than that, so that many proxies do not ask in step.
 const SPREAD = 0.05;
+const SPREAD_MOST_MS = 400;
 // All targets together; a lookup that is not done then counts as failed.
 const RESOLUTION_MS = 30_000;
 // Lines of a raw answer in an event.
@@ -248,7 +249,7 @@ export class Resolver {
     let next = pause;
     if (result.held.size > 0) {
       this.#doubted = answered;
-      next = Math.min(Math.max(this.#options.minTtl, CONFIRM_LEAST_MS), CONFIRM_MOST_MS);
+      next = CONFIRM_MS;
       const held = [...result.held];
       this.#event({
         kind: "removal_held",
@@ -285,7 +286,7 @@ export class Resolver {
     const { minTtl, maxTtl } = this.#options;
     if (ttl === null) return Math.min(Math.max(this.#backOff(), minTtl), maxTtl);
     const held = Math.max(ttl * 1000, minTtl);
-    return Math.min(held * (1 + SPREAD * this.#random()), maxTtl);
+    return Math.min(held + Math.min(SPREAD * held, SPREAD_MOST_MS) * this.#random(), maxTtl);
   }
 
   /** Doubles with every failure in a row; the lower half of the span is certain, the upper drawn. */

@@ -6,7 +6,6 @@
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
-import type { TestContext } from "node:test";
 import dnsPacket, { type Answer } from "dns-packet";
 import type { Nameserver } from "../../lib/dns/resolv-conf.ts";
 
@@ -41,6 +40,11 @@ export interface Responder extends Nameserver {
   say(script: Script): void;
 }
 
+/** A test, or anything else that has an end. */
+export interface Lasting {
+  after(release: () => void | Promise<void>): void;
+}
+
 export interface ResponderOptions {
   readonly udp?: boolean;
   readonly tcp?: boolean;
@@ -49,7 +53,7 @@ export interface ResponderOptions {
 
 /** Starts a responder on a free port; it ends with the test. */
 export async function startResponder(
-  t: TestContext,
+  t: Lasting,
   script: Script,
   options: ResponderOptions = {},
 ): Promise<Responder> {
@@ -63,10 +67,12 @@ export async function startResponder(
   beside.bind(0, host);
   await Promise.all([once(stray, "listening"), once(beside, "listening")]);
   const streams = new Set<import("node:net").Socket>();
-  t.after(() => {
+  t.after(async () => {
+    const closed = [socket, stray, beside].map((one) => once(one, "close"));
     for (const one of [socket, stray, beside]) one.close();
     for (const stream of streams) stream.destroy();
     listener?.close();
+    await Promise.all(closed);
   });
 
   let current = script;
@@ -124,7 +130,7 @@ export async function startResponder(
 }
 
 /** A loopback port where nothing answers, neither UDP nor TCP. */
-export async function deadServer(t: TestContext): Promise<Nameserver> {
+export async function deadServer(t: Lasting): Promise<Nameserver> {
   const { host, port } = await startResponder(t, () => null, { tcp: false });
   return { host, port };
 }

@@ -10,8 +10,8 @@ import { accessSync, constants, mkdtempSync, rmSync, writeFileSync } from "node:
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import type { TestContext } from "node:test";
 import type { Nameserver } from "../../lib/dns/resolv-conf.ts";
+import type { Lasting } from "./dns.ts";
 
 export interface RunningServer extends Nameserver {
   readonly folder: string;
@@ -33,7 +33,7 @@ export function zoneFile(zone: string, records: string, serial = 1): string {
 }
 
 /** Knot DNS, authoritative for the zones. SIGHUP reads the files again. */
-export function startKnot(t: TestContext, zones: Zones): Promise<RunningServer> {
+export function startKnot(t: Lasting, zones: Zones): Promise<RunningServer> {
   return start(t, "knotd", /server started/, (folder, port) => {
     writeZones(folder, zones);
     const list = Object.keys(zones).map(
@@ -50,7 +50,7 @@ export function startKnot(t: TestContext, zones: Zones): Promise<RunningServer> 
 }
 
 /** BIND, authoritative for the zones. */
-export function startNamed(t: TestContext, zones: Zones): Promise<RunningServer> {
+export function startNamed(t: Lasting, zones: Zones): Promise<RunningServer> {
   return start(t, "named", /running$/m, (folder, port) => {
     writeZones(folder, zones);
     const list = Object.keys(zones).map((zone) => `zone "${zone}" { type primary; file "${zone}.zone"; };`);
@@ -64,7 +64,7 @@ export function startNamed(t: TestContext, zones: Zones): Promise<RunningServer>
 }
 
 /** dnsmasq with the given options, which knows nothing else. */
-export function startDnsmasq(t: TestContext, options: readonly string[]): Promise<RunningServer> {
+export function startDnsmasq(t: Lasting, options: readonly string[]): Promise<RunningServer> {
   return start(t, "dnsmasq", /started/, (folder, port) => [
     "--no-daemon",
     "--conf-file=/dev/null",
@@ -80,7 +80,7 @@ export function startDnsmasq(t: TestContext, options: readonly string[]): Promis
 }
 
 /** unbound, which forwards everything to `to`. */
-export function startUnbound(t: TestContext, to: Nameserver): Promise<RunningServer> {
+export function startUnbound(t: Lasting, to: Nameserver): Promise<RunningServer> {
   return start(t, "unbound", /start of service/, (folder, port) => {
     writeFileSync(
       join(folder, "conf"),
@@ -100,7 +100,7 @@ function writeZones(folder: string, zones: Zones): void {
 }
 
 async function start(
-  t: TestContext,
+  t: Lasting,
   program: string,
   ready: RegExp,
   configure: (folder: string, port: number) => string[],

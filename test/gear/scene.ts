@@ -47,15 +47,19 @@ export type TransportName = "net" | "epoll";
 /** The transports that run here; both wherever epoll loads. */
 export const TRANSPORTS: readonly TransportName[] = probeEpoll() === null ? ["net", "epoll"] : ["net"];
 
-/** Declares one test per transport. `only` narrows it, with a reason in the scenario's own comment. */
+/**
+ * Declares one test per transport. `only` narrows it, with a reason in the scenario's own comment; `needs` is what the machine
+ * lacks, as `needs()` of nameservers.ts says it.
+ */
 export function scenario(
   name: string,
   body: (scene: Scene) => Promise<void>,
   only: readonly TransportName[] = TRANSPORTS,
+  needs: { readonly skip: string | false } = { skip: false },
 ): void {
   for (const transport of TRANSPORTS) {
     if (!only.includes(transport)) continue;
-    test(`${name} (${transport})`, { timeout: 60_000 }, async () => {
+    test(`${name} (${transport})`, { timeout: 60_000, ...needs }, async () => {
       await warmUp();
       const scene = new Scene(transport);
       try {
@@ -107,8 +111,8 @@ export class Scene {
     return stage;
   }
 
-  /** A plain service on loopback; `talk` gets each connection (allowHalfOpen). */
-  async service(talk: (socket: Socket) => void, host = "127.0.0.1"): Promise<Service> {
+  /** A plain service on loopback; `talk` gets each connection (allowHalfOpen). Port 0 is any. */
+  async service(talk: (socket: Socket) => void, host = "127.0.0.1", port = 0): Promise<Service> {
     const sockets = new Set<Socket>();
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: false }, (socket) => {
       sockets.add(socket);
@@ -116,7 +120,10 @@ export class Scene {
       socket.on("error", () => {});
       talk(socket);
     });
-    await new Promise<void>((resolve) => server.listen(0, host, resolve));
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(port, host, resolve);
+    });
     const service = new Service(server, sockets);
     this.#services.push(service);
     return service;
@@ -140,6 +147,11 @@ export class Scene {
 
   onClose(release: () => void | Promise<void>): void {
     this.#releases.push(release);
+  }
+
+  /** The same, for gear that is made for tests of other kinds. */
+  after(release: () => void | Promise<void>): void {
+    this.onClose(release);
   }
 
   /** Ends the scenario: everything is back at the baseline, or it fails. */
@@ -210,10 +222,15 @@ export class Stage {
 export class Service {
   readonly server: Server;
   readonly sockets: Set<Socket>;
+  /** Connections so far. */
+  accepted = 0;
 
   constructor(server: Server, sockets: Set<Socket>) {
     this.server = server;
     this.sockets = sockets;
+    server.on("connection", () => {
+      this.accepted += 1;
+    });
   }
 
   get port(): number {
