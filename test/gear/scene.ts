@@ -103,10 +103,10 @@ export class Scene {
   /** Starts a proxy. `transport` and one worker unless the configuration says otherwise. */
   async proxy(input: ConfigInput): Promise<Stage> {
     const log = new CapturedLog();
-    const config = normalizeConfig({ transport: this.transport, workers: 1, ...input });
-    const proxy = new Proxy(config, { log });
+    const defaults = { transport: this.transport, workers: 1 };
+    const proxy = new Proxy(normalizeConfig({ ...defaults, ...input }), { log });
     await proxy.start();
-    const stage = new Stage(proxy, log);
+    const stage = new Stage(proxy, log, defaults);
     this.#stages.push(stage);
     return stage;
   }
@@ -185,10 +185,17 @@ export class Scene {
 export class Stage {
   readonly proxy: Proxy;
   readonly log: CapturedLog;
+  readonly #defaults: Partial<ConfigInput>;
 
-  constructor(proxy: Proxy, log: CapturedLog) {
+  constructor(proxy: Proxy, log: CapturedLog, defaults: Partial<ConfigInput>) {
     this.proxy = proxy;
     this.log = log;
+    this.#defaults = defaults;
+  }
+
+  /** Changes to another configuration, with the same defaults as at the start. */
+  reload(input: ConfigInput): Promise<void> {
+    return this.proxy.reload(normalizeConfig({ ...this.#defaults, ...input }));
   }
 
   port(listener: string): number {
