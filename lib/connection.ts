@@ -56,7 +56,8 @@ export class Connection {
   readonly #around: Surroundings;
   readonly #downstream: Stream;
   readonly #timer: Timer;
-  readonly #tried: Endpoint[] = [];
+  /** Endpoints that failed; null while none has. */
+  #failedEndpoints: Endpoint[] | null = null;
   #upstream: Stream | null = null;
   #phase: Phase = "hello";
   #phaseStarted: number;
@@ -348,7 +349,7 @@ export class Connection {
 
   #tryNext(): void {
     const cluster = this.#cluster!;
-    const endpoint = cluster.view.pick(this.#clientHost(), this.#tried);
+    const endpoint = cluster.view.pick(this.#clientHost(), null);
     if (endpoint === null) {
       return this.#end("no_endpoint", `cluster ${cluster.config.name} has no endpoint to dial`);
     }
@@ -360,7 +361,6 @@ export class Connection {
   #dial(cluster: ClusterScope, endpoint: Endpoint): void {
     const { transport } = this.#around;
     this.#endpoint = endpoint;
-    this.#tried.push(endpoint);
     enter(endpoint);
     cluster.view.dialled(endpoint);
     this.record.phase = "dial";
@@ -436,10 +436,12 @@ export class Connection {
     if (itsFault) cluster.view.dialFailed(endpoint);
     leave(endpoint);
     this.#endpoint = null;
-    const retries = this.#tried.length - 1;
+    this.#failedEndpoints ??= [];
+    this.#failedEndpoints.push(endpoint);
+    const retries = this.#failedEndpoints.length - 1;
     const left = this.#connectBy - this.#around.transport.now();
     if (retries < cluster.config.connect.retries && left > 0 && cluster.view.mayRetry()) {
-      const next = cluster.view.pick(this.#clientHost(), this.#tried);
+      const next = cluster.view.pick(this.#clientHost(), this.#failedEndpoints);
       if (next !== null) return this.#dial(cluster, next);
     }
     this.#end(reason, retries === 0 ? message : `${message} (the last of ${retries + 1} attempts)`);
@@ -453,6 +455,9 @@ export class Connection {
     this.record.lastActive = transport.now();
     this.#phase = "relay";
     this.#armRelay();
+    // From here on the relay hears of failures; an idle connection keeps nothing that it does not need.
+    this.#downstream.onFailure = null;
+    this.#upstream!.onFailure = null;
     const relayed = this.#guard((end: RelayEnd) => this.#relayed(end));
     transport.relay(this.#downstream, this.#upstream!, this.record, relayed);
   }
