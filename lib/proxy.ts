@@ -169,6 +169,7 @@ export class Proxy {
     if (this.#state !== "running") throw new ProxyError("USAGE", `reload: the proxy is ${this.#state}`);
     await this.#inTurn(async () => {
       try {
+        this.#warnFixed(config);
         await this.#apply(config, await loadIdentities(config));
         this.#reloads.ok += 1;
         this.#log.events.info({ generation: this.#generation }, "reloaded");
@@ -181,6 +182,13 @@ export class Proxy {
         throw thrown;
       }
     });
+  }
+
+  /** Says what a reload cannot change. */
+  #warnFixed(config: Config): void {
+    const fixed = ({ transport, workers, log }: Config) => [transport, workers, log.format];
+    if (same(fixed(config), fixed(this.#config))) return;
+    this.#log.events.warn("transport, workers and log.format change at a restart only");
   }
 
   /**
@@ -198,8 +206,11 @@ export class Proxy {
 
   async #drain(ms: number): Promise<void> {
     this.#log.events.info({ limit_ms: ms }, "draining");
+    this.#stopRenewing();
     // A reload that has begun would open listeners behind our back; no other begins.
     await this.#turn;
+    // It may have begun to watch.
+    this.#stopRenewing();
     let deadline: NodeJS.Timeout | undefined;
     const limit = new Promise<void>((resolve) => {
       if (ms > 0) deadline = setTimeout(resolve, ms);
@@ -245,15 +256,6 @@ export class Proxy {
     const identities = await loadIdentities(config);
     const choice = chooseTransport(config);
     this.#choice = choice;
-    const budget = budgetDescriptors(choice.transport);
-    const limit = config.limits.connections === "auto" ? budget.connections : config.limits.connections;
-    this.#shared.gauges[CONNECTION_LIMIT] = limit;
-    if (limit > budget.connections) {
-      this.#log.events.warn(
-        { limit, descriptors: budget.limit, fits: budget.connections },
-        "limits.connections is more than the descriptor limit allows; raise LimitNOFILE",
-      );
-    }
     this.#workers = new Workers({
       transport: choice.transport,
       count: choice.transport === "net" ? 1 : workerCount(config),
@@ -273,7 +275,7 @@ export class Proxy {
           [...this.#addresses].map(([name, address]) => [name, formatAddress(address)]),
         ),
         ...(this.#admin === null ? {} : { admin: formatAddress(this.#admin.address) }),
-        connections_limit: limit,
+        connections_limit: this.#shared.gauges[CONNECTION_LIMIT],
       },
       "running",
     );
@@ -307,6 +309,7 @@ export class Proxy {
     this.#config = config;
     this.#dnsClient = dnsClient;
     this.#identities = identities;
+    this.#limitConnections(config);
     const before = this.#clusters;
     this.#clusters = clusters;
     for (const [name, cluster] of before) if (!clusters.has(name)) cluster.stop();
@@ -314,11 +317,23 @@ export class Proxy {
     for (const [name, cluster] of clusters) if (before.get(name) !== cluster) cluster.start();
     const kept = new Set(config.listeners.map(socketKey));
     for (const [address, bound] of this.#bound) if (!kept.has(address)) this.#unbind(bound);
-    this.#watchIdentities(config);
+    this.#watchIdentities();
     this.#log.level(config.log.level);
     const door = this.#admin;
     this.#admin = admin;
     if (door !== admin) await door?.close();
+  }
+
+  /** How many connections at once: as configured, else as many as the descriptors leave room for. */
+  #limitConnections({ limits }: Config): void {
+    const budget = budgetDescriptors(this.#choice!.transport);
+    const limit = limits.connections === "auto" ? budget.connections : limits.connections;
+    const before = Atomics.exchange(this.#shared.gauges, CONNECTION_LIMIT, limit);
+    if (limit <= budget.connections || limit === before) return;
+    this.#log.events.warn(
+      { limit, descriptors: budget.limit, fits: budget.connections },
+      "limits.connections is more than the descriptor limit allows; raise LimitNOFILE",
+    );
   }
 
   /** The admin door that a configuration asks for: the open one where its address stays. */
@@ -428,39 +443,50 @@ export class Proxy {
     };
   }
 
-  #watchIdentities(config: Config): void {
-    for (const watch of this.#watches.values()) watch.close();
-    this.#watches.clear();
-    for (const identity of Object.values(config.identities)) {
-      if (!identity.watch) continue;
-      const current = this.#identities[identity.name]!;
-      this.#watches.set(
-        identity.name,
-        new IdentityWatch({
-          config: identity,
-          current,
-          changed: (renewed) => void this.#renewed(renewed),
-          failed: (error) =>
-            this.#log.events.error(
-              { identity: identity.name, error: error.message },
-              "identity cannot be renewed, the last good one stays",
-            ),
-        }),
-      );
+  /** A watch that is still right goes on: what it is about to see must not be lost. */
+  #watchIdentities(): void {
+    const wanted = this.#config.identities;
+    for (const [name, watch] of this.#watches) {
+      const right = same(watch.config, wanted[name]) && watch.version === this.#identities[name]?.version;
+      if (right) continue;
+      watch.close();
+      this.#watches.delete(name);
+    }
+    for (const config of Object.values(wanted)) {
+      const { name } = config;
+      if (!config.watch || this.#watches.has(name)) continue;
+      const watch = new IdentityWatch({
+        config,
+        current: this.#identities[name]!,
+        changed: (renewed) => void this.#renewed(watch, renewed),
+        failed: (error) =>
+          this.#log.events.error(
+            { identity: name, error: error.message },
+            "identity cannot be renewed, the last good one stays",
+          ),
+      });
+      this.#watches.set(name, watch);
+      // The files may have changed since they were read.
+      void watch.look();
     }
   }
 
   /** A renewed certificate is a new generation of the same configuration. */
-  async #renewed(identity: Identity): Promise<void> {
+  async #renewed(watch: IdentityWatch, identity: Identity): Promise<void> {
+    const { name } = identity;
     try {
-      await this.#inTurn(() => this.#apply(this.#config, { ...this.#identities, [identity.name]: identity }));
-      this.#log.events.info(
-        { identity: identity.name, not_after: identity.notAfter, generation: this.#generation },
-        "identity renewed",
-      );
+      await this.#inTurn(async () => {
+        // A reload may have come first and read the same files, or given the name to others.
+        if (this.#watches.get(name) !== watch || this.#identities[name]?.version === identity.version) return;
+        await this.#apply(this.#config, { ...this.#identities, [name]: identity });
+        this.#log.events.info(
+          { identity: name, not_after: identity.notAfter, generation: this.#generation },
+          "identity renewed",
+        );
+      });
     } catch (thrown) {
       this.#log.events.error(
-        { identity: identity.name, error: (thrown as Error).message },
+        { identity: name, error: (thrown as Error).message },
         "identity cannot be used, the last good one stays",
       );
     }
@@ -471,7 +497,9 @@ export class Proxy {
       this.#tickets.rotate();
       void this.#inTurn(() => this.#apply(this.#config, this.#identities))
         .catch((error: Error) => this.#log.events.error({ error: error.message }, "ticket keys not rotated"))
-        .finally(() => this.#scheduleTickets());
+        .finally(() => {
+          if (this.#state === "running") this.#scheduleTickets();
+        });
     }, this.#tickets.due());
     this.#ticketTimer.unref();
   }
@@ -548,10 +576,15 @@ export class Proxy {
     this.#onDeath(error);
   }
 
-  async #release(): Promise<void> {
+  /** No new generation comes of itself any more. */
+  #stopRenewing(): void {
     if (this.#ticketTimer !== null) clearTimeout(this.#ticketTimer);
     for (const watch of this.#watches.values()) watch.close();
     this.#watches.clear();
+  }
+
+  async #release(): Promise<void> {
+    this.#stopRenewing();
     for (const cluster of this.#clusters.values()) cluster.stop();
     this.#closeBound();
     await this.#workers?.stop();

@@ -43,6 +43,15 @@ export class IdentityWatch {
     this.#watch();
   }
 
+  get config(): IdentityConfig {
+    return this.#options.config;
+  }
+
+  /** Of the identity that it told last, or began with. */
+  get version(): string {
+    return this.#version;
+  }
+
   /** Reads the files now. Resolves when what was found has been reported. */
   look(): Promise<void> {
     if (this.#closed) return Promise.resolve();
