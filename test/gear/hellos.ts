@@ -129,3 +129,19 @@ export function browserHello(name: string): Uint8Array {
     ],
   });
 }
+
+/** A hello that a TLS 1.3 server answers with its first flight; its client has no keys and can say nothing more. */
+export function answerableHello(name: string, ...more: readonly Uint8Array[]): Uint8Array {
+  return helloMessage({
+    ciphers: [0x1301],
+    extensions: [
+      sni(name),
+      groups(29),
+      // ECDSA with P-256, RSA-PSS, RSA with SHA-256
+      extension(13, vector(2, join(u16(0x0403), u16(0x0804), u16(0x0401)))),
+      versions(0x0304),
+      keyShares([29, 32]),
+      ...more,
+    ],
+  });
+}
