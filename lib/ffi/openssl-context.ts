@@ -25,6 +25,9 @@ export const SSL_MODE_RELEASE_BUFFERS = 0x10;
 export const SSL_OP_NO_COMPRESSION = 2 ** 17;
 export const SSL_OP_CIPHER_SERVER_PREFERENCE = 2 ** 22;
 export const SSL_OP_NO_RENEGOTIATION = 2 ** 30;
+/** Since OpenSSL 3.2: certificates are neither compressed nor asked for in compressed form (RFC 8879). */
+export const SSL_OP_NO_CERTIFICATE_COMPRESSION = 2 ** 32 + 2 ** 33;
+export const HAS_CERTIFICATE_COMPRESSION = 0x30200000;
 
 /** SSL_CTX_set_session_cache_mode(3). */
 export const SSL_SESS_CACHE_OFF = 0;

@@ -8,6 +8,7 @@ import { rootCertificates } from "node:tls";
 import { ProxyError } from "../../errors.ts";
 import type { Openssl, Pinned } from "../../ffi/openssl.ts";
 import {
+  HAS_CERTIFICATE_COMPRESSION,
   SSL_CTRL_CHAIN_CERT,
   SSL_CTRL_MODE,
   SSL_CTRL_SET_MIN_PROTO_VERSION,
@@ -17,6 +18,7 @@ import {
   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
   SSL_MODE_RELEASE_BUFFERS,
   SSL_OP_CIPHER_SERVER_PREFERENCE,
+  SSL_OP_NO_CERTIFICATE_COMPRESSION,
   SSL_OP_NO_COMPRESSION,
   SSL_OP_NO_RENEGOTIATION,
   SSL_SESS_CACHE_CLIENT,
@@ -132,7 +134,11 @@ export class EpollTlsContext implements TlsContext {
     lib.SSL_CTX_ctrl(context, SSL_CTRL_SET_READ_AHEAD, 1, 0);
     lib.SSL_CTX_set_options(
       context,
-      SSL_OP_NO_RENEGOTIATION + SSL_OP_NO_COMPRESSION + (server ? SSL_OP_CIPHER_SERVER_PREFERENCE : 0),
+      SSL_OP_NO_RENEGOTIATION +
+        SSL_OP_NO_COMPRESSION +
+        (server ? SSL_OP_CIPHER_SERVER_PREFERENCE : 0) +
+        // OpenSSL compresses a client's certificate with Brotli anew in every handshake, for more than a millisecond.
+        (lib.version < HAS_CERTIFICATE_COMPRESSION ? 0 : SSL_OP_NO_CERTIFICATE_COMPRESSION),
     );
     if (lib.SSL_CTX_set_ciphersuites(context, TLS13_CIPHERS) !== 1) throw this.#unusable("no TLS 1.3 cipher");
     if (lib.SSL_CTX_set_cipher_list(context, TLS12_CIPHERS) !== 1) throw this.#unusable("no TLS 1.2 cipher");
