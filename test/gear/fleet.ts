@@ -2,7 +2,6 @@
  * Services that can be told apart: each greets with its name and then sends back what it gets. And one way to run a proxy in
  * front of them: a plain listener `in` before a cluster `out`.
  */
-import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import type { StandingView } from "../../lib/cluster/standing.ts";
 import type { ConfigInput } from "../../lib/config/parse.ts";
@@ -132,16 +131,10 @@ export function endpointOf(stage: Stage, key: string): StandingView | undefined 
 /** Waits until the endpoint is what the scenario expects. */
 export async function becomes(stage: Stage, service: Service, health: string): Promise<void> {
   await eventually(
-    () => endpointOf(stage, keyOf(service))?.health === health,
-    `${keyOf(service)} becomes ${health}`,
-    () => JSON.stringify(endpointOf(stage, keyOf(service))),
+    () => endpointOf(stage, service.key)?.health === health,
+    `${service.key} becomes ${health}`,
+    () => JSON.stringify(endpointOf(stage, service.key)),
   );
-}
-
-export function keyOf(service: Service): string {
-  const address = service.server.address();
-  assert(address !== null && typeof address === "object");
-  return `${address.address}:${address.port}`;
 }
 
 /** Events of the log whose message matches. */

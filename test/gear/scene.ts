@@ -229,19 +229,21 @@ export class Stage {
 export class Service {
   readonly server: Server;
   readonly sockets: Set<Socket>;
+  readonly port: number;
+  /** As `/clusters` names it. Stays after `close`, like the port. */
+  readonly key: string;
   /** Connections so far. */
   accepted = 0;
 
   constructor(server: Server, sockets: Set<Socket>) {
     this.server = server;
     this.sockets = sockets;
+    const { address, port } = server.address() as AddressInfo;
+    this.port = port;
+    this.key = `${address}:${port}`;
     server.on("connection", () => {
       this.accepted += 1;
     });
-  }
-
-  get port(): number {
-    return (this.server.address() as AddressInfo).port;
   }
 
   get address(): string {

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { get } from "../gear/admin.ts";
 import { a, srv, startResponder, zone } from "../gear/dns.ts";
-import { endpointOf, events, greeter, keyOf, plainProxy, visit } from "../gear/fleet.ts";
+import { endpointOf, events, greeter, plainProxy, visit } from "../gear/fleet.ts";
 import { eventually, scenario } from "../gear/scene.ts";
 
 const NAME = "_db._tcp.example.test";
@@ -50,7 +50,7 @@ scenario("a record moves under load", async (scene) => {
   movedAt = performance.now();
   await Promise.all(load);
 
-  assert.equal(endpointOf(stage, keyOf(old))?.health, "draining");
+  assert.equal(endpointOf(stage, old.key)?.health, "draining");
   const [cluster] = JSON.parse((await get(stage, "/clusters")).body);
   assert.deepEqual(
     cluster.endpoints.map((one: { key: string; health: string; active: number }) => [
@@ -59,18 +59,18 @@ scenario("a record moves under load", async (scene) => {
       one.active,
     ]),
     [
-      [keyOf(next), "up", 0],
-      [keyOf(old), "draining", 20],
+      [next.key, "up", 0],
+      [old.key, "draining", 20],
     ],
   );
   for (const one of lasting) assert.ok(await one.echo(), "a live connection is never cut");
   for (const one of lasting) await one.end();
   await stage.settled();
-  assert.equal(endpointOf(stage, keyOf(old)), undefined, "drained");
+  assert.equal(endpointOf(stage, old.key), undefined, "drained");
   assert.deepEqual([...new Set(stage.log.seen.map(({ reason }) => reason))], ["ok"]);
 
-  const added = events(stage, new RegExp(`cluster out: ${keyOf(next)} added`));
-  const removed = events(stage, new RegExp(`cluster out: ${keyOf(old)} removed; \\d+ connections finish`));
+  const added = events(stage, new RegExp(`cluster out: ${next.key} added`));
+  const removed = events(stage, new RegExp(`cluster out: ${old.key} removed; \\d+ connections finish`));
   assert.deepEqual([added.length, removed.length], [1, 1]);
   const changes = events(stage, /added .*; now/);
   assert.ok(
