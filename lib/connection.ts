@@ -370,6 +370,7 @@ export class Connection {
     const dialled = this.#guard((error: ProxyError | null) => {
       if (error !== null) {
         this.#upstream = null;
+        if (error.code === "RESET") return this.#dialFailed("upstream_reset", error.message);
         return this.#dialFailed("dial_failed", error.message, error.code === "DIAL");
       }
       const ms = transport.now() - this.#phaseStarted;

@@ -22,8 +22,14 @@ const OURS: Readonly<Record<string, string>> = {
   ENOMEM: "no memory for sockets (ENOMEM)",
 };
 
-/** `code`: errno by name. Code DIAL where the endpoint is to blame, TRANSPORT where this process is. */
+/**
+ * `code`: errno by name. Code DIAL where the endpoint is to blame, TRANSPORT where this process is, RESET where the endpoint
+ * accepted and broke off before we heard of the first: a race between two events that must not decide about the reason.
+ */
 export function dialFailure(target: SocketAddress, code: string): ProxyError {
+  if (code === "ECONNRESET") {
+    return new ProxyError("RESET", `${formatAddress(target)}: accepted the connection and reset it at once`);
+  }
   const ours = OURS[code];
   return new ProxyError(
     ours === undefined ? "DIAL" : "TRANSPORT",

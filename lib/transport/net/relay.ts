@@ -34,6 +34,7 @@ export function relay(
 
   const failed = (direction: Direction, error: ProxyError): void => {
     if (over) return;
+    direction.broken = true;
     const result: RelayEnd = { how: "reset", side: direction.up ? "downstream" : "upstream", error };
     // First deliver what was read before the failure, then carry the reset over.
     const sink = direction.sink;
@@ -52,6 +53,8 @@ export function relay(
 
 class Direction {
   finished = false;
+  /** Its source has failed, or the relay is over: no end is passed on any more. */
+  broken = false;
   readonly up: boolean;
   readonly source: Socket;
   readonly sink: Socket;
@@ -82,17 +85,18 @@ class Direction {
     this.sink.on("drain", this.#drained);
     if (held.length > 0) this.#pass(held);
     if (this.#from.inputEnded || this.source.readableEnded) {
-      this.#passEnd();
+      this.#ended();
       return;
     }
     this.source.on("data", this.#pass);
-    this.source.on("end", this.#passEnd);
+    this.source.on("end", this.#ended);
     if (!this.sink.writableNeedDrain) this.source.resume();
   }
 
   stop(): void {
+    this.broken = true;
     this.source.off("data", this.#pass);
-    this.source.off("end", this.#passEnd);
+    this.source.off("end", this.#ended);
     this.sink.off("drain", this.#drained);
     this.sink.off("finish", this.#flushed);
     this.source.pause();
@@ -111,7 +115,17 @@ class Direction {
     this.source.resume();
   };
 
+  /**
+   * libuv reports a reset behind unread bytes as an end (a short read under POLLHUP). Writing nothing tells them apart: on a
+   * socket that was reset it fails, and the failure is heard before this turn of the loop is over.
+   */
+  readonly #ended = (): void => {
+    if (this.#from.plain && this.source.writable) this.source.write(NOTHING);
+    setImmediate(this.#passEnd);
+  };
+
   readonly #passEnd = (): void => {
+    if (this.broken) return;
     if (this.up) this.#flow.endedUp = true;
     else this.#flow.endedDown = true;
     this.#flow.lastActive = this.#clock.now();

@@ -116,6 +116,11 @@ export class NetStream implements Stream {
     return this.#ended;
   }
 
+  /** Bytes go through as they are, without TLS. */
+  get plain(): boolean {
+    return this.socket === this.#raw;
+  }
+
   finish(): void {
     if (this.#released) return;
     this.#release();
@@ -149,9 +154,19 @@ export class NetStream implements Stream {
     this.#release();
     this.#held = NOTHING;
     const raw = this.#raw;
-    if (raw !== this.socket) this.socket.on("error", ignore);
+    const { socket } = this;
+    if (raw !== socket) socket.on("error", ignore);
+    // While a shutdown is on its way libuv refuses to reset (EINVAL), and Node then never closes the descriptor. Without TLS it
+    // is done in the loop's next turn; with TLS the end was announced already, and a close says the rest.
+    const ending = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
+    if (ending && !socket.destroyed && this.plain) socket.once("finish", () => this.#abort(true));
+    else this.#abort(!ending);
+  }
+
+  #abort(withReset: boolean): void {
+    const raw = this.#raw;
     // Only TCP knows resets; on a UNIX socket a close with unread data has the same effect on the peer.
-    if (this.remote.kind === "ip" && !raw.destroyed) raw.resetAndDestroy();
+    if (withReset && this.remote.kind === "ip" && !raw.destroyed) raw.resetAndDestroy();
     this.socket.destroy();
     raw.destroy();
   }
