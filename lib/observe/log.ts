@@ -13,7 +13,7 @@ export interface Log {
   lines(text: string, written: () => void): void;
   /** Applies the level of a new configuration. Format and destination stay. */
   level(level: LogConfig["level"]): void;
-  /** Writes out what is buffered. A reader that is blocked for good is not waited for longer than `ms`. */
+  /** Writes out what is buffered; nothing is taken any more. A reader that does not read is waited for no longer than `ms`. */
   close(ms: number): Promise<void>;
 }
 
@@ -78,15 +78,16 @@ export function openLog(
     },
     close: (ms) =>
       new Promise((resolve) => {
-        const giveUp = setTimeout(resolve, ms);
-        giveUp.unref();
-        const closed = (): void => {
+        // Who still has something to say finds nobody, not a closed stream.
+        events.level = "silent";
+        // What is left is given up for good: pino would write it at the exit of the process, however long that takes.
+        const giveUp = setTimeout(() => destination.destroy(), ms);
+        destination.once("close", () => {
           clearTimeout(giveUp);
           resolve();
-        };
-        if (out !== destination) out.end();
-        destination.once("close", closed);
-        destination.end();
+        });
+        if (out === destination) destination.end();
+        else out.end();
       }),
   };
 }
