@@ -13,13 +13,20 @@ export const SSL_CTRL_SET_SESS_CACHE_MODE = 44;
 export const SSL_CTRL_GET_SESS_CACHE_MODE = 45;
 export const SSL_CTRL_SET_TLSEXT_TICKET_KEYS = 59;
 export const SSL_CTRL_CHAIN_CERT = 89;
-export const SSL_CTRL_SET_GROUPS_LIST = 92;
+/** SSL_CTX_build_cert_chain(3): larg is a sum of SSL_BUILD_CHAIN_FLAG. */
+export const SSL_CTRL_BUILD_CERT_CHAIN = 105;
 export const SSL_CTRL_SET_MIN_PROTO_VERSION = 123;
 export const SSL_CTRL_GET_MIN_PROTO_VERSION = 130;
 
 /** SSL_CTX_set_mode(3). */
 export const SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER = 0x2;
+export const SSL_MODE_NO_AUTO_CHAIN = 0x8;
 export const SSL_MODE_RELEASE_BUFFERS = 0x10;
+
+/** SSL_CTX_build_cert_chain(3). */
+export const SSL_BUILD_CHAIN_FLAG_NO_ROOT = 0x2;
+export const SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR = 0x8;
+export const SSL_BUILD_CHAIN_FLAG_CLEAR_ERROR = 0x10;
 
 /** SSL_CTX_set_options(3). */
 export const SSL_OP_NO_COMPRESSION = 2 ** 17;

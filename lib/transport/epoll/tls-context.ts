@@ -9,6 +9,10 @@ import { ProxyError } from "../../errors.ts";
 import type { Openssl, Pinned } from "../../ffi/openssl.ts";
 import {
   HAS_CERTIFICATE_COMPRESSION,
+  SSL_BUILD_CHAIN_FLAG_CLEAR_ERROR,
+  SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR,
+  SSL_BUILD_CHAIN_FLAG_NO_ROOT,
+  SSL_CTRL_BUILD_CERT_CHAIN,
   SSL_CTRL_CHAIN_CERT,
   SSL_CTRL_MODE,
   SSL_CTRL_SET_MIN_PROTO_VERSION,
@@ -16,6 +20,7 @@ import {
   SSL_CTRL_SET_SESS_CACHE_MODE,
   SSL_CTRL_SET_TLSEXT_TICKET_KEYS,
   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
+  SSL_MODE_NO_AUTO_CHAIN,
   SSL_MODE_RELEASE_BUFFERS,
   SSL_OP_CIPHER_SERVER_PREFERENCE,
   SSL_OP_NO_CERTIFICATE_COMPRESSION,
@@ -46,6 +51,13 @@ const TICKETS = 1;
 
 /** Seconds. OpenSSL's own default, named because `net` has it too. */
 const SESSION_SECONDS = 7200;
+
+/**
+ * A certificate without a chain gets the one that the trust bundle holds, as node:tls has it: but once, where OpenSSL would build
+ * and verify it in every handshake, and without the root, which the other side must have anyway.
+ */
+const FROM_THE_BUNDLE =
+  SSL_BUILD_CHAIN_FLAG_NO_ROOT | SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR | SSL_BUILD_CHAIN_FLAG_CLEAR_ERROR;
 
 /** C functions that every context of a worker shares; tls.ts makes them. */
 export interface Callbacks {
@@ -81,8 +93,8 @@ export class EpollTlsContext implements TlsContext {
     [this.protocols, this.protocolMemory] = pinProtocols(lib, spec);
     try {
       this.#setUp(server);
-      this.#present();
-      this.listValidUntil = this.#trust(server, peers, now);
+      const alone = this.#present();
+      this.listValidUntil = this.#trust(server, peers, now, alone);
       lib.SSL_CTX_set_cert_verify_callback(this.#pointer, callbacks.verify, 0);
       if (server) this.#serve(callbacks);
       else this.#call(callbacks);
@@ -128,7 +140,7 @@ export class EpollTlsContext implements TlsContext {
     lib.SSL_CTX_ctrl(
       context,
       SSL_CTRL_MODE,
-      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,
+      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN,
       0,
     );
     lib.SSL_CTX_ctrl(context, SSL_CTRL_SET_READ_AHEAD, 1, 0);
@@ -145,14 +157,14 @@ export class EpollTlsContext implements TlsContext {
     lib.SSL_CTX_set_timeout(context, SESSION_SECONDS);
   }
 
-  /** Certificate, chain and key. */
-  #present(): void {
+  /** Certificate, chain and key. True: the certificate came without a chain. */
+  #present(): boolean {
     const { cert, key } = this.spec;
     const lib = this.#lib;
     if (cert === null || key === null) {
       if (this.spec.side === "server" || cert !== key)
         throw this.#unusable("needs both a certificate and a key");
-      return;
+      return false;
     }
     const chain = readCertificates(lib, cert);
     try {
@@ -174,10 +186,11 @@ export class EpollTlsContext implements TlsContext {
       lib.SSL_CTX_check_private_key(this.#pointer) === 1;
     lib.EVP_PKEY_free(pointer);
     if (!fits) throw this.#unusable(`has a key that does not belong to its certificate: ${this.#reason()}`);
+    return chain.length === 1;
   }
 
-  /** Trust bundle and revocation list. Returns until when the list counts. */
-  #trust(server: boolean, peers: Peers, now: number): number {
+  /** Trust bundle and revocation list. Returns until when the list counts. `alone`: our certificate came without a chain. */
+  #trust(server: boolean, peers: Peers, now: number, alone: boolean): number {
     const lib = this.#lib;
     const { ca, crl, clientAuth } = this.spec;
     const store = lib.SSL_CTX_get_cert_store(this.#pointer);
@@ -200,6 +213,7 @@ export class EpollTlsContext implements TlsContext {
     }
     if (mode !== "none" && anchors.length === 0)
       throw this.#unusable("has a trust bundle without certificates");
+    if (alone) lib.SSL_CTX_ctrl(this.#pointer, SSL_CTRL_BUILD_CERT_CHAIN, FROM_THE_BUNDLE, 0);
     if (crl === null) return Number.POSITIVE_INFINITY;
     let validUntil = Number.POSITIVE_INFINITY;
     const lists = readLists(lib, crl);

@@ -176,7 +176,7 @@ test("a full socket: the last byte is kept back, others write on, nothing is los
         if (taken === 65_536) continue;
         assert.equal(taken, 65_535, "all but the byte that the caller is to wait with");
       }
-      const last = room.bytes.subarray(taken > 0 ? taken : 0, 65_536);
+      const last = room.bytes.subarray(Math.max(taken, 0), 65_536);
       assert.equal(both.client.write(room.address + 65_535, 1), WOULD_BLOCK);
       // The same byte, from another address, with more behind it.
       const rest = Buffer.concat([last, Buffer.from("tail")]);

@@ -2,13 +2,15 @@
  * Handshakes of a TLS channel: what both ends agree on, with OpenSSL's own tools and with node:tls on the other side.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { connect as connectTls, TLSSocket } from "node:tls";
 import { MSG_PEEK } from "../../../lib/ffi/layout.ts";
 import { recv } from "../../../lib/ffi/libc.ts";
+import { openssl } from "../../../lib/ffi/openssl.ts";
 import { WOULD_BLOCK } from "../../../lib/transport/epoll/channel.ts";
 import { LINK_BYTES, LINK_LABEL } from "../../../lib/transport/transport.ts";
 import { authority, directoryWith, leaf } from "../../gear/certificates.ts";
@@ -108,6 +110,28 @@ test("a client without ALPN is served by a server that has protocols", async (t)
   const both = ends(t, tls, tls.context(await serverSpec({ alpn: ["h2"] })), tls.context(await clientSpec()));
   stand(both);
   assert.equal(both.server.facts().alpn, null);
+});
+
+test("an intermediate that stands in the trust bundle only is sent along, the root is not", async (t) => {
+  const tls = engine(t);
+  const { root, bundle, leaf: pair } = hierarchy(t);
+  const sent: number[] = [];
+  const real = openssl().OPENSSL_sk_num;
+  const spec = { ...(await serverSpec({ clientAuth: "none" })), ...pair, ca: bundle };
+  const server = tls.context(spec);
+  const client = tls.context({ ...(await clientSpec()), ca: root });
+  const lib = openssl() as { OPENSSL_sk_num: typeof real };
+  t.after(() => {
+    lib.OPENSSL_sk_num = real;
+  });
+  lib.OPENSSL_sk_num = (stack) => {
+    sent.push(real(stack));
+    return sent.at(-1)!;
+  };
+  const both = ends(t, tls, server, client);
+  stand(both);
+  assert.equal(sent[0], 2, "leaf and intermediate");
+  assert.equal(both.client.facts().peer?.commonName, "leaf");
 });
 
 for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
@@ -225,6 +249,45 @@ function linkOf(peer: TLSSocket): string {
     LINK_LABEL,
   );
   return exported.toString("hex");
+}
+
+/** Root, intermediate and leaf; `bundle` holds the first two, the leaf's PEM only itself. */
+function hierarchy(t: TestContext): { root: string; bundle: string; leaf: { cert: string; key: string } } {
+  const { path, remove } = directoryWith({
+    "ca.cnf": "basicConstraints=critical,CA:TRUE\n",
+    "leaf.cnf": "subjectAltName=DNS:localhost\n",
+  });
+  t.after(remove);
+  const make = (name: string, issuer: string | null) => {
+    const file = (ending: string) => join(path, `${name}.${ending}`);
+    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", file("key")];
+    run(["req", "-new", "-subj", `/CN=${name}`, ...key, "-out", file("csr")]);
+    const by = issuer === null ? ["-signkey", file("key")] : ["-CA", join(path, `${issuer}.crt`)];
+    const signer = issuer === null ? [] : ["-CAkey", join(path, `${issuer}.key`), "-CAcreateserial"];
+    const extensions = ["-extfile", join(path, name === "leaf" ? "leaf.cnf" : "ca.cnf")];
+    run([
+      "x509",
+      "-req",
+      "-in",
+      file("csr"),
+      "-days",
+      "2",
+      ...by,
+      ...signer,
+      ...extensions,
+      "-out",
+      file("crt"),
+    ]);
+    return { cert: readFileSync(file("crt"), "utf8"), key: readFileSync(file("key"), "utf8") };
+  };
+  const root = make("root", null).cert;
+  const intermediate = make("intermediate", "root").cert;
+  return { root, bundle: root + intermediate, leaf: make("leaf", "intermediate") };
+}
+
+function run(args: readonly string[]): void {
+  const done = spawnSync("openssl", args, { encoding: "utf8" });
+  assert.equal(done.status, 0, done.stderr);
 }
 
 async function clientFiles(t: TestContext): Promise<string[]> {

@@ -15,10 +15,10 @@ import type { EpollTlsChannel } from "../../../lib/transport/epoll/tls-channel.t
 import type { EpollTlsContext } from "../../../lib/transport/epoll/tls-context.ts";
 import { clientSpec, engine, room, serverSpec, shrink } from "./tls-gear.ts";
 
-const ROUNDS = 60;
+const ROUNDS = 100;
 const BATCHES = 5;
 // Bytes per connection. The smallest thing that could be forgotten, a BIO, has 120.
-const NOISE = 64;
+const NOISE = 100;
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
