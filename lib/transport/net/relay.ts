@@ -116,11 +116,11 @@ class Direction {
   };
 
   /**
-   * libuv reports a reset behind unread bytes as an end (a short read under POLLHUP). Writing nothing tells them apart: on a
-   * socket that was reset it fails, and the failure is heard before this turn of the loop is over.
+   * libuv reports a reset behind unread bytes as an end (a short read under POLLHUP). Touching the socket tells them apart: a
+   * failure is heard before this turn of the loop is over.
    */
   readonly #ended = (): void => {
-    if (this.#from.plain && this.source.writable) this.source.write(NOTHING);
+    this.#from.touch();
     setImmediate(this.#passEnd);
   };
 

@@ -116,9 +116,9 @@ export class NetStream implements Stream {
     return this.#ended;
   }
 
-  /** Bytes go through as they are, without TLS. */
-  get plain(): boolean {
-    return this.socket === this.#raw;
+  /** Writes nothing, which fails on a socket that was reset. Below TLS, where Node would keep the failure to itself. */
+  touch(): void {
+    if (this.#raw.writable) this.#raw.write(NOTHING);
   }
 
   finish(): void {
@@ -159,7 +159,7 @@ export class NetStream implements Stream {
     // While a shutdown is on its way libuv refuses to reset (EINVAL), and Node then never closes the descriptor. Without TLS it
     // is done in the loop's next turn; with TLS the end was announced already, and a close says the rest.
     const ending = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
-    if (ending && !socket.destroyed && this.plain) socket.once("finish", () => this.#abort(true));
+    if (ending && !socket.destroyed && socket === raw) socket.once("finish", () => this.#abort(true));
     else this.#abort(!ending);
   }
 
