@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import type { SocketAddress } from "../../../lib/wire/address.ts";
-import { folder, hashOf, pattern, Rig, skip, Tally, until } from "./rig.ts";
+import { folder, hashOf, pattern, Rig, skip, Tally, turns, until } from "./rig.ts";
 
 const MiB = 1 << 20;
 const OK = { how: "ok", side: null, error: null };
@@ -193,7 +193,8 @@ describe("relay", { skip }, () => {
 
   it("does not wake again and again for input that it cannot pass on", async (t) => {
     const rig = new Rig(t);
-    const target = await rig.serve((socket) => socket.pause());
+    const served: Socket[] = [];
+    const target = await rig.serve((socket) => served.push(socket.pause()));
     const { address, relayed } = rig.proxy(target);
     const client = await rig.connect(address, { noDelay: true });
     client.write(pattern(4 * MiB));
@@ -210,6 +211,12 @@ describe("relay", { skip }, () => {
       await new Promise((resolve) => setImmediate(resolve));
     }
     assert.ok(wakes > 0 && wakes <= 8, `${wakes} wake-ups`);
+    // And hears again when it can pass on.
+    served[0]!.resume();
+    await until(() => relayed[0]!.bytesUp === 4 * MiB + 200);
+    await turns(5);
+    client.write("y");
+    await until(() => relayed[0]!.bytesUp === 4 * MiB + 201);
   });
 
   it("relays between UNIX sockets, and into IPv6", async (t) => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { describe, it } from "node:test";
+import type { EpollStream } from "../../../lib/transport/epoll/stream.ts";
 import { hashOf, pattern, Rig, skip, Tally, until } from "./rig.ts";
 
 /** Met a reset: in a read, or in a write that came first. */
@@ -111,6 +112,24 @@ describe("reset", { skip }, () => {
     assert.deepEqual([relayed[0]!.end!.how, relayed[0]!.end!.side], ["reset", "upstream"]);
     assert.equal(relayed[0]!.bytesDown, answer.length);
     await until(() => client.destroyed || tally.bytes === answer.length);
+  });
+
+  it("carries one that came before the relay, behind what was queued", async (t) => {
+    const rig = new Rig(t);
+    const served: Socket[] = [];
+    const target = await rig.serve((socket) => {
+      served.push(socket.resume());
+    });
+    const accepted: EpollStream[] = [];
+    const address = rig.listen((stream) => accepted.push(stream as EpollStream));
+    const client = await rig.connect(address);
+    client.resetAndDestroy();
+    await until(() => accepted[0]?.ending === true);
+    const record = rig.relay(accepted[0]!, target);
+    record.upstream!.send(Buffer.from("PROXY header\r\n"));
+    await until(() => record.end !== null);
+    assert.deepEqual([record.end!.how, record.end!.side], ["reset", "downstream"]);
+    await until(() => served[0]?.bytesRead === 14);
   });
 
   it("meets the reset of an upstream that accepts and resets at once", async (t) => {

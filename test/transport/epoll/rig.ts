@@ -179,6 +179,11 @@ export async function until(
   }
 }
 
+/** Gives both loops `count` turns, for what must not happen. */
+export async function turns(count: number): Promise<void> {
+  for (let left = count; left > 0; left--) await new Promise((resolve) => setImmediate(resolve));
+}
+
 /** A folder that is removed with the test. */
 export function folder(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), "millrace-"));

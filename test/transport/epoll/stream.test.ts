@@ -4,8 +4,20 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import type { ProxyError } from "../../../lib/errors.ts";
+import {
+  IPPROTO_TCP,
+  SO_KEEPALIVE,
+  SOL_SOCKET,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+  TCP_NODELAY,
+} from "../../../lib/ffi/layout.ts";
+import { WorkerMemory } from "../../../lib/transport/epoll/memory.ts";
+import { Sockets } from "../../../lib/transport/epoll/sockets.ts";
+import type { EpollStream } from "../../../lib/transport/epoll/stream.ts";
 import type { Stream } from "../../../lib/transport/transport.ts";
-import { folder, LOOPBACK, pattern, Rig, skip, Tally, until } from "./rig.ts";
+import { folder, LOOPBACK, pattern, Rig, skip, Tally, turns, until } from "./rig.ts";
 
 interface Seen {
   readonly text: string;
@@ -61,7 +73,7 @@ describe("peek", { skip }, () => {
     const { seen, client, stream } = await peeked(rig, 1000, (length) => (length < 200 ? 200 : 0));
     for (let count = 0; count < 200; count++) {
       client.write("x");
-      await new Promise((resolve) => setImmediate(resolve));
+      await turns(1);
     }
     await until(() => seen.at(-1)?.text.length === 200);
     assert.ok(seen.length <= 3, `${seen.length} looks`);
@@ -71,6 +83,7 @@ describe("peek", { skip }, () => {
       next.push(bytes.length);
       return 0;
     });
+    await turns(5);
     client.write("y");
     await until(() => next.length === 1);
     stream.reset();
@@ -82,7 +95,7 @@ describe("peek", { skip }, () => {
     client.write("0123456789");
     await until(() => seen.length === 1);
     client.write("more");
-    await new Promise((resolve) => setImmediate(resolve));
+    await turns(5);
     assert.deepEqual(seen, [{ text: "0123456", ended: false }]);
     stream.reset();
   });
@@ -128,8 +141,10 @@ describe("peek", { skip }, () => {
   it("gives a look bytes of its own, which later reads leave alone", async (t) => {
     const rig = new Rig(t);
     let kept: Buffer = Buffer.alloc(0);
+    let looks = 0;
     const address = rig.listen((stream) => {
       stream.peek(10, (bytes) => {
+        looks++;
         if (kept.length === 0) kept = bytes;
         return 0;
       });
@@ -137,7 +152,7 @@ describe("peek", { skip }, () => {
     (await rig.connect(address)).write("first");
     await until(() => kept.length > 0);
     (await rig.connect(address)).write("other");
-    await until(() => true);
+    await until(() => looks === 2);
     assert.equal(kept.toString(), "first");
   });
 });
@@ -183,7 +198,7 @@ describe("dial", { skip }, () => {
         called = true;
       })
       .reset();
-    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await turns(20);
     assert.equal(called, false);
   });
 
@@ -231,6 +246,47 @@ describe("dial", { skip }, () => {
       assert.deepEqual(local, { kind: "ip", host: "127.0.0.1", port });
       assert.deepEqual(remote, { kind: "ip", host: "127.0.0.1", port: client.localPort });
     }
+  });
+});
+
+describe("options", { skip }, () => {
+  it("keepalive is on at both sides, inherited or set a moment after the dial", async (t) => {
+    const rig = new Rig(t);
+    const target = await rig.serve(() => {});
+    const { address, relayed } = rig.proxy(target);
+    await rig.connect(address);
+    const sockets = new Sockets(new WorkerMemory());
+    const reads = (stream: EpollStream): (number | null)[] => [
+      sockets.get(stream.descriptor, SOL_SOCKET, SO_KEEPALIVE),
+      sockets.get(stream.descriptor, IPPROTO_TCP, TCP_KEEPIDLE),
+      sockets.get(stream.descriptor, IPPROTO_TCP, TCP_KEEPINTVL),
+      sockets.get(stream.descriptor, IPPROTO_TCP, TCP_KEEPCNT),
+    ];
+    await until(() => relayed[0]?.upstream !== undefined);
+    assert.deepEqual(reads(relayed[0]!.downstream), [1, 60, 15, 4]);
+    await until(() => reads(relayed[0]!.upstream!)[3] === 4);
+    assert.deepEqual(reads(relayed[0]!.upstream!), [1, 60, 15, 4]);
+  });
+
+  it("Nagle's delay is off before it could hold anything back", async (t) => {
+    const rig = new Rig(t);
+    const sockets = new Sockets(new WorkerMemory());
+    const noDelay = (stream: EpollStream): number | null =>
+      sockets.get(stream.descriptor, IPPROTO_TCP, TCP_NODELAY);
+    const target = await rig.serve((socket) => socket.resume());
+    const { address, relayed } = rig.proxy(target);
+    const small = await rig.connect(address, { noDelay: true });
+    small.write("one");
+    await until(() => relayed[0]?.bytesUp === 3);
+    assert.equal(noDelay(relayed[0]!.downstream), 1);
+    assert.equal(noDelay(relayed[0]!.upstream!), 0);
+    small.write("two");
+    await until(() => relayed[0]?.bytesUp === 6);
+    assert.equal(noDelay(relayed[0]!.upstream!), 1);
+    const large = await rig.connect(address);
+    large.write(pattern(513));
+    await until(() => relayed[1]?.bytesUp === 513);
+    assert.equal(noDelay(relayed[1]!.upstream!), 1);
   });
 });
 
