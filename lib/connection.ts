@@ -129,6 +129,10 @@ export class Connection {
   countFlow(): void {
     const { bytesUp, bytesDown } = this.record;
     if (bytesUp === this.#countedUp && bytesDown === this.#countedDown) return;
+    // The endpoint's first byte proves that it works; a long connection does not keep that to itself until it ends.
+    if (this.#countedDown === 0 && bytesDown > 0 && this.#endpoint !== null) {
+      this.#cluster!.view.dialSucceeded(this.#endpoint);
+    }
     countBytes(this.listener.row, bytesUp - this.#countedUp, bytesDown - this.#countedDown);
     this.#countedUp = bytesUp;
     this.#countedDown = bytesDown;

@@ -2,9 +2,12 @@
  * Services that can be told apart: each greets with its name and then sends back what it gets. And one way to run a proxy in
  * front of them: a plain listener `in` before a cluster `out`.
  */
+import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import type { StandingView } from "../../lib/cluster/standing.ts";
 import type { ConfigInput } from "../../lib/config/parse.ts";
+import { listen } from "../../lib/ffi/libc.ts";
+import { bindListener } from "../../lib/listen/socket.ts";
 import { eventually, type Scene, type Service, type Stage } from "./scene.ts";
 
 type ClusterInput = NonNullable<ConfigInput["clusters"]>[string];
@@ -34,6 +37,28 @@ export function greeters(scene: Scene, count: number): Promise<Service[]> {
   return Promise.all(
     Array.from({ length: count }, (_, index) => greeter(scene, String.fromCharCode(97 + index))),
   );
+}
+
+/** An endpoint that neither answers nor refuses: its queue is full, and Linux drops what comes after. */
+export async function mute(scene: Scene): Promise<string> {
+  const { descriptor, address, close } = bindListener("mute", { kind: "ip", host: "127.0.0.1", port: 0 });
+  listen(descriptor, 0);
+  const { port } = address as { port: number };
+  const filler = connect(port, "127.0.0.1");
+  filler.on("error", () => {});
+  await once(filler, "connect");
+  scene.onClose(() => {
+    filler.destroy();
+    close();
+  });
+  return `127.0.0.1:${port}`;
+}
+
+/** An address where nobody listens. */
+export async function nobody(scene: Scene): Promise<string> {
+  const service = await scene.service(() => {});
+  await service.close();
+  return service.address;
 }
 
 export function plainConfig(
