@@ -78,7 +78,7 @@ export async function openAdmin(proxy: Shown, listen: SocketAddress): Promise<Ad
       first.destroy();
     }
   });
-  if (listen.kind === "unix") await claimPath(listen.path);
+  if (listen.kind === "unix") await claimPath(listen.path, "admin");
   await new Promise<void>((resolve, reject) => {
     http.once("error", (error) =>
       reject(new ProxyError("LISTEN", `admin ${formatAddress(listen)}: ${error.message}`, { cause: error })),

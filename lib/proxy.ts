@@ -514,7 +514,7 @@ export class Proxy {
       for (const listener of config.listeners) {
         const { name, address } = listener;
         if (address.kind === "systemd" || standing.has(socketKey(listener))) continue;
-        if (address.kind === "unix") await claimPath(address.path);
+        if (address.kind === "unix") await claimPath(address.path, `listener ${name}`);
         if (this.#choice!.transport !== "epoll") continue;
         const bound = bindListener(name, address);
         this.#bound.set(socketKey(listener), bound);

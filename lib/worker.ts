@@ -56,8 +56,6 @@ export const DROPPED_LINES = 3;
 export const BEATS = 8; // one heartbeat count per worker from here on
 export const MAX_WORKERS = 120;
 
-// Enough for every core's listeners to queue a burst; the kernel caps it at net.core.somaxconn.
-const BACKLOG = 4096;
 // A batch of access lines leaves when it has this many characters, or this long after its first line: each batch costs two
 // changes of thread, so under load they are large, and a reader of the log never waits long.
 const BATCH_CHARS = 128 * 1024;
@@ -246,10 +244,8 @@ export class Worker implements Surroundings {
     const { address } = scope.config;
     if (address.kind === "systemd")
       throw new ProxyError("UNAVAILABLE", "systemd sockets are not available in this version");
-    const { mode, position } = scope.config.proxyProtocol;
-    const clientFirst = scope.table.clientFirst || (mode !== "off" && position === "outer");
     const listening = this.transport.listen(
-      { address, descriptor, backlog: BACKLOG, clientFirst },
+      { address, descriptor },
       (stream) => {
         const connection = new Connection(this, open.scope, stream);
         this.#connections.add(connection);

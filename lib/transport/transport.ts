@@ -38,9 +38,6 @@ export interface ListenOptions {
   readonly address: SocketAddress;
   /** A descriptor that listens already (epoll: always; net: only inherited). */
   readonly descriptor: number | null;
-  readonly backlog: number;
-  /** True where the client speaks first (every route needs a hello), so that TCP_DEFER_ACCEPT may be used. */
-  readonly clientFirst: boolean;
 }
 
 export interface Listening {

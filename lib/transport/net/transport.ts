@@ -3,8 +3,10 @@
  * it is made in. Conservative and complete; the reference against which `epoll` is checked.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { ProxyError } from "../../errors.ts";
-import { formatAddress, type SocketAddress } from "../../wire/address.ts";
+import type { ProxyError } from "../../errors.ts";
+import { BACKLOG } from "../../listen/backlog.ts";
+import { listenFailure } from "../../listen/failure.ts";
+import type { SocketAddress } from "../../wire/address.ts";
 import { dialFailure } from "../failure.ts";
 import type { Accepted, DialOptions, Listening, ListenOptions, Stream, Transport } from "../transport.ts";
 import { Clock } from "./clock.ts";
@@ -46,7 +48,7 @@ function listen(
   let standing = false;
   server.on("error", (error: NodeJS.ErrnoException) => {
     // Once it stands, an accept that fails (EMFILE, ECONNABORTED) is libuv's to survive; the listener stays.
-    if (!standing) ready(listenError(options.address, error));
+    if (!standing) ready(listenFailure(options.address, error.code ?? error.message));
   });
   server.listen(
     {
@@ -55,7 +57,7 @@ function listen(
         : options.address.kind === "unix"
           ? { path: options.address.path }
           : { host: options.address.host, port: options.address.port }),
-      backlog: options.backlog,
+      backlog: BACKLOG,
     },
     () => {
       standing = true;
@@ -101,21 +103,4 @@ function dial(
 function prepare(socket: Socket): void {
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KEEPALIVE_MS);
-}
-
-function listenError(address: SocketAddress, error: NodeJS.ErrnoException): ProxyError {
-  const where = formatAddress(address);
-  const what: Record<string, string> = {
-    EADDRINUSE: "is in use by another process; stop it or choose another port",
-    EACCES:
-      "needs a privilege this process lacks (CAP_NET_BIND_SERVICE for ports below 1024, or write access to the directory)",
-    EADDRNOTAVAIL: "is not an address of this machine",
-  };
-  return new ProxyError(
-    "LISTEN",
-    `${where} ${what[error.code ?? ""] ?? `cannot be listened on: ${error.message}`}`,
-    {
-      cause: error,
-    },
-  );
 }
