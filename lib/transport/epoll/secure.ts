@@ -24,8 +24,9 @@ export function handshake(stream: EpollStream): void {
   stream.phase = IDLE;
   // The first application data may have come with the last flight, and lie in the channel.
   stream.readable = true;
-  // After a refusal they say what was learned until then.
-  if (stream.failure === 0) stream.tls = channel.facts();
+  // After a failure they say who the peer is, if it came to that; what else they say was not agreed on.
+  const facts = stream.failure === 0 ? channel.facts() : null;
+  if (facts !== null && (result === 1 || facts.peer !== null)) stream.tls = facts;
   if (result === 1) done(null);
   else done(channel.failure() ?? new ProxyError("RESET", `reset in the TLS handshake: ${errnoName(result)}`));
 }

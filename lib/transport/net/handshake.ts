@@ -7,9 +7,11 @@
  * sealed here with the traffic secret; in TLS 1.2 nothing can be sealed, and a peer refused by us sees a close_notify only.
  * RFC 8446 sections 4.6.1 and 6.2; SSL_CTX_set_num_tickets(3).
  */
+import { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { ProxyError } from "../../errors.ts";
+import { pemTexts } from "../../tls/pem.ts";
 import { missingCertificate, verifyFailure } from "../../tls/verify.ts";
 import { ALERT, alertName, sealAlert13 } from "../../wire/alert.ts";
 import { LINK_BYTES, LINK_LABEL, type Peer, type SecureOptions, type TlsFacts } from "../transport.ts";
@@ -52,6 +54,7 @@ export class Handshake {
   readonly #done: Secured;
   readonly #server: boolean;
   #secret: Buffer | null = null;
+  #certificate: X509Certificate | null = null;
   /** Set where TLS on this socket is over. */
   #failure: ProxyError | null = null;
   /** The verdict stands; it is told in the next turn. */
@@ -134,7 +137,15 @@ export class Handshake {
     if (this.#failure === null) this.#failure = this.#error(error);
     if (this.#over) return;
     this.#over = true;
-    setImmediate(() => this.#tell(this.#failure, null));
+    const facts = this.#learned();
+    setImmediate(() => this.#tell(this.#failure, facts));
+  }
+
+  /** What is known of a peer that has shown itself before the handshake failed. */
+  #learned(): TlsFacts | null {
+    if (this.#wrapped.ssl === null) return null;
+    const peer = this.#peer();
+    return peer === null ? null : this.#facts(peer);
   }
 
   readonly #stands = (): void => {
@@ -202,7 +213,9 @@ export class Handshake {
   }
 
   #peer(): Peer | null {
+    // Once only: on the client side Node takes the leaf off the chain that it shows.
     const certificate = this.#wrapped.getPeerX509Certificate();
+    this.#certificate = certificate ?? null;
     if (certificate !== undefined) return this.#context.peers.get(certificate.raw);
     return !this.#server && this.#wrapped.isSessionReused() ? (this.#kept?.peer ?? null) : null;
   }
@@ -214,7 +227,16 @@ export class Handshake {
       return required ? missingCertificate(spec.label, ALERT.certificate_required) : null;
     }
     const failure = this.#wrapped.ssl?.verifyError();
-    if (failure) return verifyFailure(spec.label, peer, failure.code ?? "UNSPECIFIED", failure.message);
+    if (failure) {
+      // Of several faults Node tells the last that OpenSSL found; whether the chain is anchored at all goes first.
+      const name = anchorFault(this.#certificate, spec.ca) ?? failure.code ?? "UNSPECIFIED";
+      return verifyFailure(
+        spec.label,
+        peer,
+        name,
+        name === failure.code ? failure.message : "no trusted root",
+      );
+    }
     return spec.authorise(peer, this.#options.serverName);
   }
 
@@ -272,6 +294,30 @@ export class Handshake {
     raw.on("end", () => wrapped.push(null));
     raw.resume();
   }
+}
+
+/** OpenSSL's name for a chain that does not end at the bundle; null where it does, or the bundle is Node's own. */
+function anchorFault(leaf: X509Certificate | null, ca: string | null): string | null {
+  if (leaf === null || ca === null) return null;
+  let top = leaf;
+  let depth = 0;
+  const anchors = pemTexts(ca, "CERTIFICATE").map((text) => new X509Certificate(text));
+  const anchored = (certificate: X509Certificate): boolean =>
+    anchors.some(
+      (anchor) =>
+        anchor.raw.equals(certificate.raw) ||
+        (certificate.checkIssued(anchor) && certificate.verify(anchor.publicKey)),
+    );
+  while (!anchored(top)) {
+    const above: X509Certificate | undefined = top.issuerCertificate;
+    if (above === undefined || above.raw.equals(top.raw)) {
+      if (!top.checkIssued(top)) return "UNABLE_TO_GET_ISSUER_CERT_LOCALLY";
+      return depth === 0 ? "DEPTH_ZERO_SELF_SIGNED_CERT" : "SELF_SIGNED_CERT_IN_CHAIN";
+    }
+    top = above;
+    depth += 1;
+  }
+  return null;
 }
 
 /** All that went through the descriptor; a wrapped socket's own `bytesWritten` does not see what OpenSSL writes. */

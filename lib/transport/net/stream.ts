@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 import { ProxyError } from "../../errors.ts";
 import type { Timer } from "../../timing/wheel.ts";
 import { plainHost, type SocketAddress } from "../../wire/address.ts";
+import { alertName } from "../../wire/alert.ts";
 import type { Look, SecureOptions, Stream, TlsContext, TlsFacts } from "../transport.ts";
 import type { Clock } from "./clock.ts";
 import { type NetTlsContext, secureSocket } from "./tls.ts";
@@ -234,16 +235,23 @@ export class NetStream implements Stream {
   }
 }
 
-/** What a failing socket means to the story: RESET with the system's own word for it. */
-export function streamError(error: Error & { code?: string }): ProxyError {
+/** What a failing socket means to the story: RESET with the system's own word for it, or the alert that ended TLS. */
+export function streamError(error: Error & { code?: string; reason?: string }): ProxyError {
   if (error instanceof ProxyError) return error;
-  return new ProxyError(
-    "RESET",
-    error.code === undefined ? error.message : `${error.code}: ${error.message}`,
-    {
-      cause: error,
-    },
-  );
+  const alert = receivedAlert(error);
+  if (alert !== undefined) {
+    const message = `TLS failed: ${error.reason ?? error.code}; the peer sent alert ${alert}, ${alertName(alert)}`;
+    return new ProxyError("RESET", message, { cause: error, alert });
+  }
+  const message = error.code === undefined ? error.message : `${error.code}: ${error.message}`;
+  return new ProxyError("RESET", message, { cause: error });
+}
+
+/** The number of the alert that the peer sent, which Node tells only in OpenSSL's words. */
+function receivedAlert(error: Error & { code?: string }): number | undefined {
+  if (error.code?.startsWith("ERR_SSL_") !== true) return undefined;
+  const number = /SSL alert number (\d+)/.exec(error.message)?.[1];
+  return number === undefined ? undefined : Number(number);
 }
 
 /** The addresses of a connected socket, as the rest of the program writes them. */
