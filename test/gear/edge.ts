@@ -11,7 +11,7 @@ export type ClusterInput = NonNullable<ConfigInput["clusters"]>[string];
 export interface EdgeOptions {
   /** Beside `server`, which is always there. */
   readonly identities?: readonly LeafName[];
-  /** Whether identities carry the revocation list. */
+  /** Whether identities carry the revocation list. `trust`, which is always there, has nothing but bundle and list. */
   readonly crl?: boolean;
   /** What a listener has beside its name, address and routes. */
   readonly listener?: Partial<ListenerInput>;
@@ -27,12 +27,14 @@ export async function edgeConfig(
   routes: readonly Partial<RouteInput>[],
   options: EdgeOptions = {},
 ): Promise<ConfigInput> {
-  const identities: Record<string, ReturnType<typeof paths>> = {};
+  const identities: Record<string, Partial<ReturnType<typeof paths>>> = {};
   for (const name of ["server" as const, ...(options.identities ?? [])]) {
     const files = await identityFiles(name, { crl: options.crl === true });
     scene.onClose(files.remove);
     identities[name] = paths(files.config);
   }
+  const { ca, crl } = identities["server"]!;
+  identities["trust"] = { ca: ca!, ...(crl === undefined ? {} : { crl }) };
   return {
     ...(options.timeouts === undefined ? {} : { timeouts: options.timeouts }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),

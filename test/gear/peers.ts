@@ -105,7 +105,7 @@ export function tlsVerdict(
   });
 }
 
-/** A real TLS server: `openssl s_server` that sends each line back in reverse. */
+/** A real TLS server: `openssl s_server` that sends each line back in reverse, and ends at the line CLOSE. */
 export async function sServer(
   scene: Scene,
   pair: Pair,
