@@ -28,7 +28,7 @@ export class ConnectionRecord implements Flow {
   route: string | null = null;
   cluster: string | null = null;
   endpoint: string | null = null;
-  /** As offered in the hello. */
+  /** As offered in the hello; of the protocols the first. Where TLS ends here, what was agreed on is told instead. */
   sni: string | null = null;
   alpn: string | null = null;
   downstreamTls: TlsFacts | null = null;
@@ -95,7 +95,7 @@ export function accessLine(record: ConnectionRecord): string {
   if (record.endpoint !== null) line += `,"endpoint":${quote(record.endpoint)}`;
   line += `,"source":${JSON.stringify(record.source)},"destination":${quote(record.destination)}`;
   if (record.sni !== null) line += `,"sni":${JSON.stringify(record.sni)}`;
-  const alpn = tls?.alpn ?? record.alpn;
+  const alpn = tls === null ? record.alpn : tls.alpn;
   if (alpn !== null) line += `,"alpn":${JSON.stringify(alpn)}`;
   if (tls !== null) line += `,"tls":"${tls.version}","resumed":${tls.resumed}`;
   if (peer !== null) line += `,"peer":${peerJson(peer)}`;
@@ -121,7 +121,7 @@ export function liveRow(record: ConnectionRecord, now: number): Record<string, u
     source: record.source,
     destination: record.destination,
     sni: record.sni ?? undefined,
-    alpn: record.downstreamTls?.alpn ?? record.alpn ?? undefined,
+    alpn: (record.downstreamTls === null ? record.alpn : record.downstreamTls.alpn) ?? undefined,
     tls: record.downstreamTls?.version,
     peer: record.downstreamTls?.peer?.subject,
     bytes_up: record.bytesUp,

@@ -6,13 +6,9 @@
 import { EAGAIN, EINTR } from "../../ffi/errno.ts";
 import { SHUT_WR } from "../../ffi/layout.ts";
 import { recv, shutdown } from "../../ffi/libc.ts";
+import { LINGER_BYTES, LINGER_MS } from "../patience.ts";
 import { SCRATCH } from "./memory.ts";
 import type { EpollStream } from "./stream.ts";
-
-// Long enough for an alert or the last bytes to be acknowledged across the world, short enough not to be a resource.
-const LINGER_MS = 2_000;
-// A peer that goes on sending into a closed door is cut off after this much.
-const LINGER_BYTES = 1 << 20;
 
 /** One step, at the beginning and on every edge. Closes the stream when it is through. */
 export function linger(stream: EpollStream): void {

@@ -14,6 +14,7 @@ import { ProxyError } from "../../errors.ts";
 import { pemTexts } from "../../tls/pem.ts";
 import { missingCertificate, verifyFailure } from "../../tls/verify.ts";
 import { ALERT, alertName, sealAlert13 } from "../../wire/alert.ts";
+import { LINGER_BYTES } from "../patience.ts";
 import { LINK_BYTES, LINK_LABEL, type Peer, type SecureOptions, type TlsFacts } from "../transport.ts";
 import type { KeptSession, NetTlsContext } from "./tls-context.ts";
 
@@ -25,8 +26,6 @@ export type Secured = (error: ProxyError | null, facts: TlsFacts | null) => void
 
 // A session with its peer's certificate has about 2 KiB; a cluster rarely has more endpoints than this.
 const SESSIONS = 512;
-// A refused peer that goes on sending is cut off after this much; alerts need far less.
-const DRAIN_BYTES = 1 << 20;
 
 /** What Node's own `tls.Server` and `tls.connect` use of a TLSSocket and its types do not show. */
 export type Wrapped = TLSSocket & {
@@ -289,7 +288,7 @@ export class Handshake {
     let drained = 0;
     raw.on("data", (chunk: Buffer) => {
       drained += chunk.length;
-      if (drained > DRAIN_BYTES) raw.destroy();
+      if (drained > LINGER_BYTES) raw.destroy();
     });
     raw.on("end", () => wrapped.push(null));
     raw.resume();

@@ -8,14 +8,10 @@ import { ProxyError } from "../../errors.ts";
 import type { Timer } from "../../timing/wheel.ts";
 import { plainHost, type SocketAddress } from "../../wire/address.ts";
 import { alertName } from "../../wire/alert.ts";
+import { LINGER_BYTES, LINGER_MS } from "../patience.ts";
 import type { Look, SecureOptions, Stream, TlsContext, TlsFacts } from "../transport.ts";
 import type { Clock } from "./clock.ts";
 import { type NetTlsContext, secureSocket } from "./tls.ts";
-
-// Long enough for an alert or the last bytes to be acknowledged across the world, short enough not to be a resource.
-const LINGER_MS = 2_000;
-// A peer that goes on sending into a closed door is cut off after this much.
-const LINGER_BYTES = 1 << 20;
 
 const NOTHING = Buffer.alloc(0);
 
