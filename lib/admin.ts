@@ -68,6 +68,8 @@ export async function openAdmin(proxy: Shown, listen: SocketAddress): Promise<Ad
     },
   );
   http.timeout = REQUEST_MS; // no byte either way for so long
+  // A client that asks and never reads costs one answer, however much it asks.
+  http.maxRequestsPerSocket = 1;
   const clients = new Set<Socket>();
   http.on("connection", (socket: Socket) => {
     clients.add(socket);
