@@ -3,39 +3,101 @@ import { request } from "node:http";
 import { loadConfig } from "../config/parse.ts";
 import { ProxyError } from "../errors.ts";
 import { formatAddress, parseAddress, type SocketAddress } from "../wire/address.ts";
+import { formatSize, formatSpan, table } from "./text.ts";
 
 export interface AdminTarget {
   readonly config: string | undefined;
   readonly admin: string | undefined;
 }
 
+/** What `GET /status` answers, as far as it is shown. */
 interface Status {
   readonly version: string;
   readonly state: string;
   readonly generation: number;
   readonly transport: string;
+  readonly transport_why?: string;
   readonly workers: number;
   readonly uptime_s: number;
   readonly connections: { readonly active: number; readonly limit: number };
-  readonly listeners: readonly { name: string; address: string; active: number; total: number }[];
-  readonly clusters: readonly { name: string; state: string; endpoints: number; up: number }[];
+  readonly descriptors: { readonly open: number; readonly limit: number };
+  readonly log_dropped: number;
+  readonly listeners: readonly {
+    name: string;
+    address: string;
+    active: number;
+    total: number;
+    bytes_up: number;
+    bytes_down: number;
+  }[];
+  readonly clusters: readonly {
+    name: string;
+    state: string;
+    endpoints: number;
+    up: number;
+    draining: number;
+  }[];
+  readonly identities: readonly { name: string; subject: string | null; not_after: string | null }[];
 }
 
 export async function status(args: AdminTarget & { readonly json: boolean }): Promise<number> {
   const body = await ask(adminAddress(args), "/status");
-  if (args.json) {
-    process.stdout.write(body);
-    return 0;
-  }
-  const s = JSON.parse(body) as Status;
-  console.log(`millrace ${s.version}: ${s.state}, up ${s.uptime_s} s, generation ${s.generation}`);
-  console.log(`transport ${s.transport}, ${s.workers} worker${s.workers === 1 ? "" : "s"}`);
-  console.log(`connections ${s.connections.active} of at most ${s.connections.limit}`);
-  for (const l of s.listeners)
-    console.log(`  listener ${l.name}  ${l.address}  ${l.active} now, ${l.total} ended`);
-  for (const c of s.clusters)
-    console.log(`  cluster ${c.name}  ${c.up} of ${c.endpoints} endpoints up, ${c.state}`);
+  process.stdout.write(args.json ? body : formatStatus(JSON.parse(body) as Status, Date.now()));
   return 0;
+}
+
+/** `now`: Unix ms. */
+export function formatStatus(s: Status, now: number): string {
+  const lines = [
+    `millrace ${s.version} is ${s.state}, started ${formatSpan(s.uptime_s)} ago, generation ${s.generation}`,
+    `transport    ${s.transport}, ${s.workers} worker${s.workers === 1 ? "" : "s"}`,
+    ...(s.transport_why === undefined ? [] : [`             ${s.transport_why}`]),
+    `connections  ${s.connections.active} of at most ${s.connections.limit}`,
+    `descriptors  ${s.descriptors.open} of at most ${s.descriptors.limit}`,
+  ];
+  if (s.log_dropped > 0) lines.push(`log          ${s.log_dropped} access lines dropped: nobody reads it`);
+  section(
+    lines,
+    ["listener", "address", "now", "ended", "up", "down"],
+    s.listeners.map((l) => [
+      l.name,
+      l.address,
+      l.active,
+      l.total,
+      formatSize(l.bytes_up),
+      formatSize(l.bytes_down),
+    ]),
+  );
+  section(
+    lines,
+    ["cluster", "state", "up", "of", "draining"],
+    s.clusters.map((c) => [c.name, STATES[c.state] ?? c.state, c.up, c.endpoints, c.draining]),
+  );
+  section(
+    lines,
+    ["identity", "subject", "certificate"],
+    s.identities.map((i) => [i.name, i.subject ?? "trust bundle only", expiry(i.not_after, now)]),
+  );
+  return `${lines.join("\n")}\n`;
+}
+
+const STATES: Readonly<Record<string, string>> = {
+  unresolved: "waits for the first DNS answer",
+  panic: "nobody is up, so all are dialled",
+};
+
+function expiry(notAfter: string | null, now: number): string {
+  if (notAfter === null) return "";
+  const left = (Date.parse(notAfter) - now) / 1000;
+  return left > 0 ? `expires in ${formatSpan(left)}` : `expired ${formatSpan(-left)} ago`;
+}
+
+function section(
+  lines: string[],
+  head: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): void {
+  if (rows.length > 0) lines.push("", ...table(head, rows));
 }
 
 function adminAddress(args: AdminTarget): SocketAddress {
