@@ -26,6 +26,8 @@ export interface BioFunctions {
   BIO_ctrl(bio: Pointer, command: number, larg: number, parg: Pointer): number;
   /** BIO_ctrl(3). Bytes written to this half of a pair that the other half has not read. */
   BIO_ctrl_wpending(bio: Pointer): number;
+  /** BIO_ctrl(3). Bytes read through this BIO since it was made. */
+  BIO_number_read(bio: Pointer): number;
   /** BIO_s_mem(3). A read-only BIO over memory that must outlive it. Caller frees. */
   BIO_new_mem_buf(data: Pointer, length: number): Pointer;
   /** BIO_new(3). One more reference. */
@@ -43,6 +45,7 @@ export function bindBio(bind: Bind): BioFunctions {
     BIO_write: bind("BIO_write", int, [pointer, pointer, int]),
     BIO_ctrl: bind("BIO_ctrl", long, [pointer, int, long, pointer]),
     BIO_ctrl_wpending: bind("BIO_ctrl_wpending", size, [pointer]),
+    BIO_number_read: bind("BIO_number_read", C.uint64, [pointer]),
     BIO_new_mem_buf: bind("BIO_new_mem_buf", pointer, [pointer, int]),
     BIO_up_ref: bind("BIO_up_ref", int, [pointer]),
     BIO_free: bind("BIO_free", int, [pointer]),

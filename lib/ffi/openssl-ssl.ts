@@ -39,6 +39,8 @@ export interface SslFunctions {
   SSL_do_handshake(ssl: Pointer): number;
   /** SSL_read(3). At most one record's bytes; <= 0: SSL_get_error. */
   SSL_read(ssl: Pointer, data: Pointer, length: number): number;
+  /** SSL_pending(3). 1: the object holds bytes from the socket, be it a part of a record. */
+  SSL_has_pending(ssl: Pointer): number;
   /** SSL_write(3). All bytes, unless SSL_MODE_ENABLE_PARTIAL_WRITE is set; <= 0: SSL_get_error. */
   SSL_write(ssl: Pointer, data: Pointer, length: number): number;
   /** SSL_shutdown(3). Sends close_notify once. 0: sent; 1: both sides have; < 0: SSL_get_error. */
@@ -85,6 +87,7 @@ export function bindSsl(bind: Bind): SslFunctions {
     SSL_set_connect_state: bind("SSL_set_connect_state", C.void, [pointer]),
     SSL_do_handshake: bind("SSL_do_handshake", int, [pointer]),
     SSL_read: bind("SSL_read", int, [pointer, pointer, int]),
+    SSL_has_pending: bind("SSL_has_pending", int, [pointer]),
     SSL_write: bind("SSL_write", int, [pointer, pointer, int]),
     SSL_shutdown: bind("SSL_shutdown", int, [pointer]),
     SSL_set_shutdown: bind("SSL_set_shutdown", C.void, [pointer, int]),

@@ -13,6 +13,11 @@ export function gather(stream: EpollStream, channel: TlsChannel, address: number
     verdict = channel.read(address + total, length - total);
     if (verdict <= 0) break;
     total += verdict;
+    // The channel has seen that the socket is empty; an end that is known to be there it has not looked for.
+    if (!stream.ending && !channel.pending()) {
+      stream.readable = false;
+      return total;
+    }
   }
   if (verdict > 0) return total;
   if (verdict === WOULD_BLOCK) {

@@ -6,7 +6,7 @@
  *               └──> failed ──────────────────────────────────── release() ──────┘
  *
  * Invariant: the SSL object is freed by `release` and used by nobody after it; the error queue is empty before a call that is
- * judged by SSL_get_error, which is asked right after it.
+ * judged by SSL_get_error, which is asked right after it. A write never has to wait, so it needs no judging.
  */
 import { isIP } from "node:net";
 import { ProxyError } from "../../errors.ts";
@@ -30,6 +30,9 @@ import { goneFailure, isTruncation, queueFailure, truncation } from "./tls-failu
 import { type Ring, WRITE_BYTES } from "./tls-ring.ts";
 import { Verdict } from "./tls-verdict.ts";
 
+/** Bytes. OpenSSL's read buffer has room for a whole record and more; ssl3_setup_read_buffer in its source. */
+const READ_ROOM = 16_384;
+
 /** As `read` and `write` return it: nothing has ended. */
 const OPEN = 1;
 
@@ -48,6 +51,9 @@ export class EpollTlsChannel implements TlsChannel {
   /** What every further `read` returns, once the input has ended. */
   #input = OPEN;
   #drained = false;
+  /** The BIO on the descriptor, owned by the SSL object, and how much had come through it when OpenSSL last held nothing. */
+  readonly #source: number;
+  #received = 0;
   /** What every further `write` returns, once the output has failed. */
   #output = OPEN;
   /** The last byte of what was encrypted has not been reported as taken, because its record is still in the ring. */
@@ -61,14 +67,15 @@ export class EpollTlsChannel implements TlsChannel {
     this.context = context;
     const { lib } = engine;
     const ssl = lib.SSL_new(context.pointer);
-    const input = ssl === 0 ? 0 : lib.BIO_new_socket(descriptor, BIO_NOCLOSE);
-    if (input === 0) {
+    const source = ssl === 0 ? 0 : lib.BIO_new_socket(descriptor, BIO_NOCLOSE);
+    if (source === 0) {
       if (ssl !== 0) lib.SSL_free(ssl);
       throw new ProxyError("INTERNAL", `${context.spec.label}: no memory for a TLS connection`);
     }
     this.#ssl = ssl;
     this.verdict = new Verdict(engine, context, ssl, options.serverName, options.sessionKey);
-    lib.SSL_set0_rbio(ssl, input);
+    lib.SSL_set0_rbio(ssl, source);
+    this.#source = source;
     this.#ring = engine.rings.current();
     lib.BIO_up_ref(this.#ring.bio);
     lib.SSL_set0_wbio(ssl, this.#ring.bio);
@@ -109,13 +116,14 @@ export class EpollTlsChannel implements TlsChannel {
     if (this.#ring.owner === this) this.#flush();
     this.#bind();
     this.#engine.active = this;
-    lib.ERR_clear_error();
+    if (lib.ERR_peek_error() !== 0) lib.ERR_clear_error();
     this.#drained = false;
     let count = 0;
     do {
       const got = lib.SSL_read(this.#ssl, address + count, length - count);
       if (got > 0) {
         count += got;
+        if (this.#emptied()) break;
         continue;
       }
       const errno = lib.errno();
@@ -146,7 +154,6 @@ export class EpollTlsChannel implements TlsChannel {
     }
     const { lib } = this.#engine;
     this.#bind();
-    lib.ERR_clear_error();
     const count = lib.SSL_write(this.#ssl, address + taken, Math.min(length - taken, WRITE_BYTES));
     if (count <= 0) return this.#failWrite(lib.SSL_get_error(this.#ssl, count), taken);
     taken += count;
@@ -218,6 +225,19 @@ export class EpollTlsChannel implements TlsChannel {
     this.#engine.lib.BIO_up_ref(ring.bio);
     this.#engine.lib.SSL_set0_wbio(this.#ssl, ring.bio);
     this.#ring = ring;
+  }
+
+  /**
+   * Whether the last read(2) was a short one, so that the socket had no more. OpenSSL does not tell, but it asks for all its buffer
+   * has room for, and a buffer into which less than READ_ROOM came since it was empty was never full.
+   */
+  #emptied(): boolean {
+    const { lib } = this.#engine;
+    if (lib.SSL_has_pending(this.#ssl) !== 0) return false;
+    const received = lib.BIO_number_read(this.#source);
+    this.#drained = received - this.#received < READ_ROOM;
+    this.#received = received;
+    return this.#drained;
   }
 
   /** Hands the ring to the socket. 0: it is empty; WOULD_BLOCK: this channel owns what is left; -errno: the output has failed. */
