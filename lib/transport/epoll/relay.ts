@@ -76,7 +76,10 @@ export class Relay {
     const { scratch } = this.#gear.memory;
     let left = TURN_BYTES;
     while (this.#done !== null && sink.failure === 0) {
-      if (source.piped > 0 && !this.#drain(source, sink)) return;
+      if (source.piped > 0) {
+        if (!this.#drain(source, sink)) return;
+        continue; // the sink may have failed, and with it the relay may be over
+      }
       if (sink.out !== null) {
         if (!this.#flush(source, sink)) return;
         continue;
