@@ -7,15 +7,15 @@
  * sealed here with the traffic secret; in TLS 1.2 nothing can be sealed, and a peer refused by us sees a close_notify only.
  * RFC 8446 sections 4.6.1 and 6.2; SSL_CTX_set_num_tickets(3).
  */
-import { X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { ProxyError } from "../../errors.ts";
-import { pemTexts } from "../../tls/pem.ts";
 import { missingCertificate, verifyFailure } from "../../tls/verify.ts";
 import { ALERT, alertName, sealAlert13 } from "../../wire/alert.ts";
 import { LINGER_BYTES } from "../patience.ts";
 import { LINK_BYTES, LINK_LABEL, type Peer, type SecureOptions, type TlsFacts } from "../transport.ts";
+import { ANCHOR_WORDS, anchorFault } from "./anchor.ts";
 import type { KeptSession, NetTlsContext } from "./tls-context.ts";
 
 /**
@@ -229,12 +229,7 @@ export class Handshake {
     if (failure) {
       // Of several faults Node tells the last that OpenSSL found; whether the chain is anchored at all goes first.
       const name = anchorFault(this.#certificate, spec.ca) ?? failure.code ?? "UNSPECIFIED";
-      return verifyFailure(
-        spec.label,
-        peer,
-        name,
-        name === failure.code ? failure.message : "no trusted root",
-      );
+      return verifyFailure(spec.label, peer, name, ANCHOR_WORDS[name] ?? failure.message);
     }
     return spec.authorise(peer, this.#options.serverName);
   }
@@ -293,30 +288,6 @@ export class Handshake {
     raw.on("end", () => wrapped.push(null));
     raw.resume();
   }
-}
-
-/** OpenSSL's name for a chain that does not end at the bundle; null where it does, or the bundle is Node's own. */
-function anchorFault(leaf: X509Certificate | null, ca: string | null): string | null {
-  if (leaf === null || ca === null) return null;
-  let top = leaf;
-  let depth = 0;
-  const anchors = pemTexts(ca, "CERTIFICATE").map((text) => new X509Certificate(text));
-  const anchored = (certificate: X509Certificate): boolean =>
-    anchors.some(
-      (anchor) =>
-        anchor.raw.equals(certificate.raw) ||
-        (certificate.checkIssued(anchor) && certificate.verify(anchor.publicKey)),
-    );
-  while (!anchored(top)) {
-    const above: X509Certificate | undefined = top.issuerCertificate;
-    if (above === undefined || above.raw.equals(top.raw)) {
-      if (!top.checkIssued(top)) return "UNABLE_TO_GET_ISSUER_CERT_LOCALLY";
-      return depth === 0 ? "DEPTH_ZERO_SELF_SIGNED_CERT" : "SELF_SIGNED_CERT_IN_CHAIN";
-    }
-    top = above;
-    depth += 1;
-  }
-  return null;
 }
 
 /** All that went through the descriptor; a wrapped socket's own `bytesWritten` does not see what OpenSSL writes. */
