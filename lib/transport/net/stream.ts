@@ -113,9 +113,12 @@ export class NetStream implements Stream {
     return this.#ended;
   }
 
-  /** Writes nothing, which fails on a socket that was reset. Below TLS, where Node would keep the failure to itself. */
+  /**
+   * Writes nothing, which fails on a socket that was reset. Below TLS, where Node would keep the failure to itself; but not
+   * behind our own end, where every write fails.
+   */
   touch(): void {
-    if (this.#raw.writable) this.#raw.write(NOTHING);
+    if (this.socket.writable && this.#raw.writable) this.#raw.write(NOTHING);
   }
 
   finish(): void {
