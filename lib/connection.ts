@@ -369,13 +369,13 @@ export class Connection {
     cluster.view.dialled(endpoint);
     this.record.phase = "dial";
     this.record.endpoint = endpoint.key;
-    const left = Math.max(this.#connectBy - transport.now(), 1);
-    this.#enter("dial", Math.min(cluster.config.connect.timeout ?? left, left));
+    this.#enter("dial", this.#dialPatience(cluster));
     const dialled = this.#guard((error: ProxyError | null) => {
       if (error !== null) {
         this.#upstream = null;
         if (error.code === "RESET") return this.#dialFailed("upstream_reset", error.message);
-        return this.#dialFailed("dial_failed", error.message, error.code === "DIAL");
+        const reason = error.code === "DIAL_TIMEOUT" ? "dial_timeout" : "dial_failed";
+        return this.#dialFailed(reason, error.message, error.code !== "TRANSPORT");
       }
       const ms = transport.now() - this.#phaseStarted;
       this.record.dialMs = ms;
@@ -425,6 +425,19 @@ export class Connection {
     });
     const sessionKey = `${endpoint.key} ${serverName ?? ""}`;
     upstream.secure(cluster.context!, { serverName, sessionKey }, secured);
+  }
+
+  /**
+   * ms for this attempt: `connect.timeout`, else half of what the connect deadline leaves while another endpoint could still be
+   * tried, so that one that does not answer does not use up all of it.
+   */
+  #dialPatience(cluster: ClusterScope): number {
+    const left = Math.max(this.#connectBy - this.#around.transport.now(), 1);
+    const { timeout, retries } = cluster.config.connect;
+    if (timeout !== null) return Math.min(timeout, left);
+    const failed = this.#failedEndpoints?.length ?? 0;
+    const others = (cluster.view.set?.endpoints.length ?? 1) - failed - 1;
+    return others > 0 && failed < retries ? left / 2 : left;
   }
 
   /** One endpoint failed and no byte was relayed yet: the next one, while the deadline, the count and the budget allow it. */
@@ -522,7 +535,7 @@ export class Connection {
         const ms = this.#around.transport.now() - this.#phaseStarted;
         // What earlier attempts left of the time may be too little for an endpoint that is well.
         const its =
-          ms >= Math.min(this.#cluster!.config.connect.timeout ?? timeouts.connect, timeouts.connect);
+          ms >= Math.min(this.#cluster!.config.connect.timeout ?? timeouts.connect / 2, timeouts.connect);
         return this.#dialFailed(
           "dial_timeout",
           `${this.#endpoint!.key} did not answer within ${Math.round(ms)} ms`,

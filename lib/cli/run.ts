@@ -7,6 +7,9 @@ import { formatFaults, loadConfig } from "../config/parse.ts";
 import { asProxyError } from "../errors.ts";
 import { Proxy } from "../proxy.ts";
 
+// After a second signal: long enough to reset what lives and to write the log, short enough for somebody who waits.
+const SECOND_SIGNAL_MS = 2_000;
+
 export async function run(file: string): Promise<undefined> {
   await runUntilSignal(loadConfig(file), () => loadConfig(file));
   return undefined;
@@ -28,6 +31,8 @@ export async function runUntilSignal(config: Config, again: (() => Config) | nul
     signals += 1;
     if (signals > 1) {
       proxy.log.events.warn({ signal }, "second signal: stopping now");
+      // A worker that does not answer must not keep the process from ending.
+      setTimeout(() => process.exit(1), SECOND_SIGNAL_MS).unref();
       void proxy.close();
       return;
     }

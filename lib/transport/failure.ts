@@ -8,7 +8,6 @@ const ENDPOINT: Readonly<Record<string, string>> = {
   EHOSTUNREACH: "no route (EHOSTUNREACH)",
   ENETUNREACH: "no route (ENETUNREACH)",
   ENOENT: "no such socket",
-  ETIMEDOUT: "no answer (ETIMEDOUT)",
   EAGAIN: "its queue of connections is full (EAGAIN)",
 };
 
@@ -29,6 +28,9 @@ const OURS: Readonly<Record<string, string>> = {
 export function dialFailure(target: SocketAddress, code: string): ProxyError {
   if (code === "ECONNRESET") {
     return new ProxyError("RESET", `${formatAddress(target)}: accepted the connection and reset it at once`);
+  }
+  if (code === "ETIMEDOUT") {
+    return new ProxyError("DIAL_TIMEOUT", `${formatAddress(target)}: no answer (ETIMEDOUT)`);
   }
   const ours = OURS[code];
   return new ProxyError(
