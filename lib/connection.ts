@@ -185,6 +185,11 @@ export class Connection {
       switch (verdict.kind) {
         case "more":
           if (!ended && verdict.need <= MAX_PROXY_HEADER) return verdict.need;
+          // Who has nothing to say at all may still want to hear.
+          if (bytes.length === 0 && mode === "accept") {
+            if (this.#countSource()) next();
+            return 0;
+          }
           this.#end(
             "bad_proxy_header",
             ended ? "the client closed within the header" : "the header is too long",

@@ -187,6 +187,28 @@ scenario("headers in: trusted, strange, required, absent, broken", async (scene)
   assert.equal(got.length, 0, "who was refused was never heard");
 });
 
+scenario("an end before or within a header, where one is accepted", async (scene) => {
+  const service = await scene.service((socket) => socket.end("greeting"));
+  const stage = await edge(scene, service, [{ tls: "none" }], {
+    listener: { proxy_protocol: { mode: "accept", trusted: ["127.0.0.0/8"] } },
+  });
+  for (const [start, answer] of [
+    ["", "greeting"],
+    ["PROXY TCP4 192.0.2", ""],
+    [V2.subarray(0, 20), ""],
+  ] as const) {
+    const client = await scene.client(stage.port("in"));
+    const last = lastWords(client);
+    client.end(start);
+    assert.equal((await last).bytes.toString(), answer);
+  }
+  const lines = await ended(stage, 3);
+  assert.deepEqual(
+    lines.map(({ reason }) => reason),
+    ["ok", "bad_proxy_header", "bad_proxy_header"],
+  );
+});
+
 scenario("a header decides the route by the client and the destination that it names", async (scene) => {
   const service = await scene.service((socket) => socket.end("welcome"));
   const stage = await edge(
