@@ -22,6 +22,8 @@ export function gather(stream: EpollStream, channel: TlsChannel, address: number
   if (verdict > 0) return total;
   if (verdict === WOULD_BLOCK) {
     stream.readable = false;
+    // An answer to a KeyUpdate found the socket full.
+    if (channel.unsent()) stream.block();
     return total > 0 ? total : WOULD_BLOCK;
   }
   if (total === 0) return verdict === 0 ? stream.failure : verdict;

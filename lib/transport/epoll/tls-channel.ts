@@ -185,6 +185,10 @@ export class EpollTlsChannel implements TlsChannel {
     return shutdown(this.#descriptor, SHUT_WR);
   }
 
+  unsent(): boolean {
+    return this.#ring.owner === this;
+  }
+
   pending(): boolean {
     return this.#input === OPEN && !this.#drained;
   }

@@ -83,6 +83,10 @@ class Manners implements TlsChannel {
     return this.refusals.end.shift() ?? shutdown(this.#descriptor, SHUT_WR);
   }
 
+  unsent(): boolean {
+    return false;
+  }
+
   pending(): boolean {
     return this.#end > this.#start;
   }

@@ -112,6 +112,30 @@ test("a client without ALPN is served by a server that has protocols", async (t)
   assert.equal(both.server.facts().alpn, null);
 });
 
+for (const [what, copies] of [
+  ["the socket takes at once", 20],
+  ["the worker's ring holds", 150],
+] as const) {
+  test(`a flight longer than ${what} arrives whole`, async (t) => {
+    const tls = engine(t);
+    const spec = await serverSpec();
+    const ca = (await authority()).cert;
+    const server = tls.context({ ...spec, cert: `${spec.cert}${ca.repeat(copies)}` });
+    const both = ends(t, tls, server, tls.context(await clientSpec()), { small: true });
+    let waited = 0;
+    let [mine, theirs] = [WOULD_BLOCK, WOULD_BLOCK];
+    for (let turn = 0; turn < 500 && (mine !== 1 || theirs !== 1); turn++) {
+      if (theirs === WOULD_BLOCK) theirs = both.client.handshake();
+      if (mine === WOULD_BLOCK) mine = both.server.handshake();
+      if (both.server.unsent()) waited++;
+    }
+    assert.equal(both.client.failure(), null);
+    assert.deepEqual([mine, theirs], [1, 1]);
+    assert.ok(waited > 0, "it had to wait for room");
+    assert.equal(both.server.unsent(), false);
+  });
+}
+
 test("an intermediate that stands in the trust bundle only is sent along, the root is not", async (t) => {
   const tls = engine(t);
   const { root, bundle, leaf: pair } = hierarchy(t);
