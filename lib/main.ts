@@ -21,11 +21,26 @@ const { version } = JSON.parse(readFileSync(new URL("../../package.json", import
 };
 
 const WIDTH = 80;
+const COMMANDS = [
+  "run",
+  "check",
+  "server",
+  "client",
+  "quickstart",
+  "explain",
+  "status",
+  "discover",
+  "pki",
+  "schema",
+];
+
+/** What can be known before anything runs. */
+const BEFOREHAND: ReadonlySet<string> = new Set(["CONFIG", "USAGE", "UNAVAILABLE", "IDENTITY"]);
 
 /** Exit codes by what failed; anything else is 1. */
 function exitCode(thrown: unknown): number {
   if (!(thrown instanceof ProxyError)) return 1;
-  return thrown.code === "CONFIG" || thrown.code === "USAGE" || thrown.code === "UNAVAILABLE" ? 2 : 1;
+  return BEFOREHAND.has(thrown.code) ? 2 : 1;
 }
 
 function report(thrown: unknown): void {
@@ -47,6 +62,22 @@ function command<T>(
       process.exit(exitCode(thrown));
     }
   };
+}
+
+/** Examples below a command's options, as they can be pasted; yargs itself would break them into a narrow column. */
+function examples(comment: string, ...commands: readonly string[]): string {
+  return ["Examples:", `  # ${comment}`, ...commands.map((line) => `  millrace ${line}`)].join("\n");
+}
+
+/** What is wrong with the command line and where help is, in the words of somebody who does not know yargs. */
+function misuse(message: string): string {
+  const [first] = process.argv.slice(2);
+  if (first === undefined)
+    return "nothing to run\nTry: millrace run -c FILE, millrace quickstart, or millrace --help";
+  const named = !first.startsWith("-");
+  if (named && !COMMANDS.includes(first)) return `no such command: ${first}\nTry: millrace --help`;
+  const missing = /^Not enough non-option arguments/.test(message) ? "an argument is missing" : message;
+  return `${missing}\nTry: millrace ${named ? `${first} ` : ""}--help`;
 }
 
 const configFile = (argv: Argv) =>
@@ -109,7 +140,8 @@ await yargs(process.argv.slice(2))
   .command(
     ["run", "$0"],
     "run the proxy",
-    (argv) => configFile(argv).example("$0 run -c millrace.yaml", "run until SIGTERM; SIGHUP reloads"),
+    (argv) =>
+      configFile(argv).epilogue(examples("run until SIGTERM; SIGHUP reloads", "run -c millrace.yaml")),
     command((args) => run(args.config)),
   )
   .command(
@@ -118,7 +150,7 @@ await yargs(process.argv.slice(2))
     (argv) =>
       configFile(argv)
         .option("json", { type: "boolean", default: false, describe: "faults as JSON" })
-        .example("$0 check -c millrace.yaml", "exit 0 when it is right, 2 when not"),
+        .epilogue(examples("exit 0 when it is right, 2 when not", "check -c millrace.yaml")),
     command((args) => check(args.config, args.json)),
   )
   .command(
@@ -131,9 +163,11 @@ await yargs(process.argv.slice(2))
           default: false,
           describe: "ask no client for a certificate",
         })
-        .example(
-          "$0 server --listen :8443 --target 127.0.0.1:5432 \\\n  --cert s.crt --key s.key --ca ca.crt --allow-dns app.internal",
-          "PostgreSQL behind mTLS",
+        .epilogue(
+          examples(
+            "PostgreSQL behind mTLS",
+            "server --listen :8443 --target 127.0.0.1:5432 \\\n    --cert s.crt --key s.key --ca ca.crt --allow-dns app.internal",
+          ),
         ),
     command((args) => tunnelServer(args)),
   )
@@ -143,9 +177,11 @@ await yargs(process.argv.slice(2))
     (argv) =>
       verified(tunnelEnds(argv))
         .option("server-name", { type: "string", requiresArg: true, describe: "SNI, and the name to verify" })
-        .example(
-          "$0 client --listen 127.0.0.1:5432 --target db.internal:8443 \\\n  --cert c.crt --key c.key --ca ca.crt --verify-dns db.internal",
-          "its other end",
+        .epilogue(
+          examples(
+            "its other end",
+            "client --listen 127.0.0.1:5432 --target db.internal:8443 \\\n    --cert c.crt --key c.key --ca ca.crt --verify-dns db.internal",
+          ),
         ),
     command((args) => tunnelClient(args)),
   )
@@ -160,7 +196,7 @@ await yargs(process.argv.slice(2))
           default: "auto" as const,
           describe: "data plane",
         })
-        .example("$0 quickstart", "keeps running, for you to play with"),
+        .epilogue(examples("keeps running, for you to play with", "quickstart")),
     command((args) => quickstart(args)),
   )
   .command(
@@ -185,9 +221,11 @@ await yargs(process.argv.slice(2))
         })
         .option("plain", { type: "boolean", default: false, describe: "a client that does not speak TLS" })
         .option("json", { type: "boolean", default: false, describe: "as JSON" })
-        .example(
-          "$0 explain -c m.yaml --listener edge --sni web.example.test",
-          "exit 3 where nothing matches",
+        .epilogue(
+          examples(
+            "exit 3 where nothing matches",
+            "explain -c m.yaml --listener edge --sni web.example.test",
+          ),
         ),
     command((args) => explain(args)),
   )
@@ -208,7 +246,13 @@ await yargs(process.argv.slice(2))
           describe: "admin address: unix:/path or IP:PORT",
         })
         .option("json", { type: "boolean", default: false, describe: "as JSON" })
-        .example("$0 status --admin unix:/run/millrace/admin.sock", ""),
+        .epilogue(
+          examples(
+            "by the address in the configuration, or by the address itself",
+            "status -c millrace.yaml",
+            "status --admin unix:/run/millrace/admin.sock",
+          ),
+        ),
     command((args) => status(args)),
   )
   .command(
@@ -229,8 +273,13 @@ await yargs(process.argv.slice(2))
           describe: "name server IP:PORT",
         })
         .option("json", { type: "boolean", default: false, describe: "as JSON" })
-        .example("$0 discover _db._tcp.example.test", "")
-        .example("$0 discover api.internal:443 --server 127.0.0.1:5353", ""),
+        .epilogue(
+          examples(
+            "by the name servers of the system, or by others",
+            "discover _db._tcp.example.test",
+            "discover api.internal:443 --server 127.0.0.1:5353",
+          ),
+        ),
     command((args) => discoverName(args)),
   )
   .command("pki <action>", "a development CA: init, issue", (argv) =>
@@ -248,7 +297,7 @@ await yargs(process.argv.slice(2))
             })
             .option("days", { type: "number", default: 365, describe: "validity" })
             .option("force", { type: "boolean", default: false, describe: "overwrite" })
-            .example("$0 pki init", ""),
+            .epilogue(examples("./pki/ca.crt and ./pki/ca.key", "pki init")),
         command((args) => pkiInit(args)),
       )
       .command(
@@ -264,15 +313,20 @@ await yargs(process.argv.slice(2))
             .option("ou", { type: "string", describe: "organizational unit" })
             .option("days", { type: "number", default: 90, describe: "validity" })
             .option("force", { type: "boolean", default: false, describe: "overwrite" })
-            .example("$0 pki issue db --dns db.internal --ip 10.0.0.7", ""),
+            .epilogue(
+              examples("./pki/db.crt and ./pki/db.key", "pki issue db --dns db.internal --ip 10.0.0.7"),
+            ),
         command((args) => pkiIssue(args)),
       )
-      .demandCommand(1, 1, "pki needs an action: init or issue"),
+      .demandCommand(1, 1, "pki needs an action: init or issue")
+      .epilogue(
+        examples("a CA, and a certificate for one service", "pki init", "pki issue db --dns db.internal"),
+      ),
   )
   .command(
     "schema",
     "print the JSON Schema of the configuration",
-    {},
+    (argv) => argv.epilogue(examples("for editors that check YAML as you type", "schema > millrace.json")),
     command(() => {
       process.stdout.write(`${JSON.stringify(configJsonSchema(), null, 2)}\n`);
       return undefined;
@@ -284,10 +338,14 @@ await yargs(process.argv.slice(2))
   .alias("help", "h")
   .strict()
   .wrap(Math.min(WIDTH, process.stdout.columns ?? WIDTH))
-  .epilogue("Exit codes: 0 done, 1 failed at run time, 2 usage or configuration, 3 no match.")
+  .epilogue("Exit codes: 0 done, 1 failed at run time, 2 usage or configuration, 3 no match.\n")
   .fail((message, error) => {
-    if (error !== undefined && error !== null) report(error);
-    else console.error(`millrace: ${message}\nTry: millrace --help`);
-    process.exit(error === undefined || error === null ? 2 : exitCode(error));
+    // What yargs finds wrong comes as a message, or as an error of its own.
+    if (error && error.name !== "YError") {
+      report(error);
+      process.exit(exitCode(error));
+    }
+    console.error(`millrace: ${misuse(message ?? error?.message ?? "")}`);
+    process.exit(2);
   })
   .parseAsync();

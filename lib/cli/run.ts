@@ -71,7 +71,8 @@ async function reload(proxy: Proxy, again: () => Config): Promise<void> {
   } catch (thrown) {
     const error = asProxyError(thrown);
     proxy.log.events.error(
-      { error: error.faults.length > 0 ? formatFaults(error) : error.message },
+      // One line each: the terminal's line breaks are no use in a log.
+      { error: formatFaults(error).replaceAll("\n    ", " ") },
       "reload refused, the running configuration stays",
     );
     proxy.countFailedReload();

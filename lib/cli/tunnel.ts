@@ -120,15 +120,44 @@ async function start(
   args: Ends,
   parts: Pick<ConfigInput, "identities" | "listeners" | "clusters">,
 ): Promise<void> {
-  const config = normalizeConfig(
-    {
-      transport: args.transport,
-      log: { level: args.logLevel as "info" },
-      ...parts,
-    },
-    { directory: process.cwd() },
+  const config = inOptions(() =>
+    normalizeConfig(
+      {
+        transport: args.transport,
+        log: { level: args.logLevel as "info" },
+        ...parts,
+      },
+      { directory: process.cwd() },
+    ),
   );
   await runUntilSignal(config, () => config);
+}
+
+/** Where an option ends up in the configuration. */
+const OPTIONS: readonly (readonly [path: string, option: string])[] = [
+  ["listeners[0].address", "--listen"],
+  ["listeners[0].routes[0].allow", "--allow-…"],
+  ["clusters.target.endpoints", "--target"],
+  ["clusters.target.tls.server_name", "--server-name"],
+  ["clusters.target.tls.verify", "--verify-…"],
+  ["identities.own.cert", "--cert"],
+  ["identities.own.key", "--key"],
+  ["identities.own.ca", "--ca"],
+  ["log.level", "--log-level"],
+];
+
+/** Who wrote no file wants to hear of options. */
+function inOptions<T>(normalize: () => T): T {
+  try {
+    return normalize();
+  } catch (thrown) {
+    if (!(thrown instanceof ProxyError)) throw thrown;
+    const faults = thrown.faults.map((fault) => ({
+      ...fault,
+      path: OPTIONS.find(([path]) => fault.path.startsWith(path))?.[1] ?? fault.path,
+    }));
+    throw new ProxyError(thrown.code, thrown.message, { cause: thrown, faults });
+  }
 }
 
 function identity(args: Ends): { cert?: string; key?: string; ca?: string } {
