@@ -31,10 +31,7 @@ export interface Channel {
   write(address: number, length: number): number;
   /** Half-close: shutdown(SHUT_WR), or close_notify. 0: done (also when done before); negative: as for `write`. */
   end(): number;
-  /**
-   * Whether bytes wait inside the channel that epoll knows nothing of. False right after `read` gave bytes: the socket is empty,
-   * too, but an end that came with the bytes has not been looked for.
-   */
+  /** Whether bytes wait inside the channel that epoll knows nothing of. */
   pending(): boolean;
   /** What explains the last TRUNCATED or FAILED; null where there is nothing to say. */
   failure(): ProxyError | null;
@@ -51,6 +48,8 @@ export interface TlsChannel extends Channel {
    * alert has been handed to the socket. After a failure only `end` (does nothing, 0) and `release` are called.
    */
   handshake(): number;
+  /** Whether the last `read` left nothing, neither inside nor in the socket. An end behind the bytes it has not looked for. */
+  drained(): boolean;
   /** Whether what was encrypted waits for room in the socket. It leaves with the next call of any kind but `pending`. */
   unsent(): boolean;
   /** After `handshake` gave 1. */

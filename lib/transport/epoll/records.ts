@@ -13,8 +13,8 @@ export function gather(stream: EpollStream, channel: TlsChannel, address: number
     verdict = channel.read(address + total, length - total);
     if (verdict <= 0) break;
     total += verdict;
-    // The channel has seen that the socket is empty; an end that is known to be there it has not looked for.
-    if (!stream.ending && !channel.pending()) {
+    // Reading again would be in vain, unless an end is known to be there.
+    if (!stream.ending && channel.drained()) {
       stream.readable = false;
       return total;
     }

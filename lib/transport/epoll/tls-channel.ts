@@ -189,6 +189,10 @@ export class EpollTlsChannel implements TlsChannel {
     return this.#ring.owner === this;
   }
 
+  drained(): boolean {
+    return this.#drained;
+  }
+
   pending(): boolean {
     return this.#input === OPEN && !this.#drained;
   }

@@ -87,6 +87,10 @@ class Manners implements TlsChannel {
     return false;
   }
 
+  drained(): boolean {
+    return false;
+  }
+
   pending(): boolean {
     return this.#end > this.#start;
   }
