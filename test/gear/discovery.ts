@@ -7,11 +7,11 @@ import type { Scene, Service, Stage } from "./scene.ts";
 /** The service that `out` looks for. */
 export const NAME = "_db._tcp.example.test";
 
-/** Records that lead to the services, all at 127.0.0.1. */
+/** Records that lead to the services. */
 export function records(services: readonly Service[], ttl = 60): Answer[] {
   return [
     ...services.map((service, index) => srv(NAME, [0, 1, service.port, `t${index}.example.test`], ttl)),
-    ...services.map((_, index) => a(`t${index}.example.test`, "127.0.0.1", ttl)),
+    ...services.map(({ at }, index) => a(`t${index}.example.test`, at.host, ttl)),
   ];
 }
 

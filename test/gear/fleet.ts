@@ -12,7 +12,7 @@ import { eventually, type Scene, type Service, type Stage } from "./scene.ts";
 
 type ClusterInput = NonNullable<ConfigInput["clusters"]>[string];
 
-/** A service that greets with `name` and echoes. `reset` instead of the greeting while `broken()` says so. */
+/** A service that greets with `name` and echoes, on a host of its own unless told. A reset instead of the greeting while `broken()` says so. */
 export function greeter(
   scene: Scene,
   name: string,
@@ -27,7 +27,7 @@ export function greeter(
       socket.write(`${name}\n`);
       socket.pipe(socket);
     },
-    where.host,
+    where.host ?? ownHost(),
     where.port,
   );
 }
@@ -54,11 +54,17 @@ export async function mute(scene: Scene): Promise<string> {
   return `127.0.0.1:${port}`;
 }
 
-/** An address where nobody listens. */
-export async function nobody(scene: Scene): Promise<string> {
-  const service = await scene.service(() => {});
-  await service.close();
-  return service.address;
+let drawn = 0;
+
+/** A loopback address that no other test uses, so that a port which was given back there is free until it is wanted again. */
+function ownHost(): string {
+  drawn += 1;
+  return `127.${64 + (process.pid & 63)}.${(process.pid >> 6) & 255}.${(drawn % 250) + 1}`;
+}
+
+/** An address where nobody listens: the discard port, on a host of its own. */
+export function nobody(): string {
+  return `${ownHost()}:9`;
 }
 
 export function plainConfig(

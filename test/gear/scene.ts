@@ -232,6 +232,7 @@ export class Service {
   readonly port: number;
   /** As `/clusters` names it. Stays after `close`, like the port. */
   readonly key: string;
+  readonly at: { readonly host: string; readonly port: number };
   /** Connections so far. */
   accepted = 0;
 
@@ -240,14 +241,16 @@ export class Service {
     this.sockets = sockets;
     const { address, port } = server.address() as AddressInfo;
     this.port = port;
-    this.key = `${address}:${port}`;
+    this.key = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+    this.at = { host: address, port };
     server.on("connection", () => {
       this.accepted += 1;
     });
   }
 
+  /** As a configuration names it. */
   get address(): string {
-    return `127.0.0.1:${this.port}`;
+    return this.key;
   }
 
   async close(): Promise<void> {

@@ -60,7 +60,10 @@ scenario(
         srv(NAME, [1, 30, heavy.port, "h.example.test"]),
         srv(NAME, [1, 0, zero.port, "z.example.test"]),
         srv(NAME, [2, 1, spare.port, "s.example.test"]),
-        ...["l", "h", "z", "s"].map((target) => a(`${target}.example.test`, "127.0.0.1")),
+        a("l.example.test", light.at.host),
+        a("h.example.test", heavy.at.host),
+        a("z.example.test", zero.at.host),
+        a("s.example.test", spare.at.host),
       ]),
     );
     const stage = await discovering(scene, [dns.key]);

@@ -40,7 +40,7 @@ scenario("the first answer comes late: connections that waited for it go through
   const answered = new Promise<void>((resolve) => {
     answer = resolve;
   });
-  const records = zone([srv(NAME, [0, 1, db.port, "db1.example.test"]), a("db1.example.test", "127.0.0.1")]);
+  const records = zone([srv(NAME, [0, 1, db.port, "db1.example.test"]), a("db1.example.test", db.at.host)]);
   const dns = await startResponder(scene, async (query) => {
     await answered;
     return records(query);
@@ -73,7 +73,7 @@ scenario("a connection that waits for the first answer hears of it after a reloa
   const answered = new Promise<void>((resolve) => {
     answer = resolve;
   });
-  const records = zone([srv(NAME, [0, 1, db.port, "db1.example.test"]), a("db1.example.test", "127.0.0.1")]);
+  const records = zone([srv(NAME, [0, 1, db.port, "db1.example.test"]), a("db1.example.test", db.at.host)]);
   const dns = await startResponder(scene, async (query) => {
     await answered;
     return records(query);

@@ -11,7 +11,7 @@ scenario("500 targets: fetched over TCP, each a member, and the proxy serves on"
   const service = await greeter(scene, "a");
   const list: Answer[] = [
     srv(NAME, [0, 1, service.port, "alive.example.test"]),
-    a("alive.example.test", "127.0.0.1"),
+    a("alive.example.test", service.at.host),
   ];
   for (let index = 0; index < 499; index++) {
     const target = `t${index}.example.test`;

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { get } from "../gear/admin.ts";
 import { a, srv, startResponder, zone } from "../gear/dns.ts";
 import { endpointOf, events, greeter, plainProxy, visit } from "../gear/fleet.ts";
-import { eventually, scenario } from "../gear/scene.ts";
+import { eventually, type Service, scenario } from "../gear/scene.ts";
 
 const NAME = "_db._tcp.example.test";
 const TTL_MS = 1000;
@@ -16,9 +16,9 @@ const STREAMS = 8;
 scenario("a record moves under load", async (scene) => {
   const old = await greeter(scene, "a");
   const next = await greeter(scene, "b");
-  const pointing = (port: number, target: string) =>
-    zone([srv(NAME, [0, 1, port, `${target}.example.test`], 1), a(`${target}.example.test`, "127.0.0.1", 1)]);
-  const dns = await startResponder(scene, pointing(old.port, "a"));
+  const pointing = ({ at: { host, port } }: Service, target: string) =>
+    zone([srv(NAME, [0, 1, port, `${target}.example.test`], 1), a(`${target}.example.test`, host, 1)]);
+  const dns = await startResponder(scene, pointing(old, "a"));
   const stage = await plainProxy(
     scene,
     { discover: { srv: NAME } },
@@ -46,7 +46,7 @@ scenario("a record moves under load", async (scene) => {
   };
   const load = Array.from({ length: STREAMS }, stream);
   await eventually(() => stage.log.seen.length > 20, "the load runs");
-  dns.say(pointing(next.port, "b"));
+  dns.say(pointing(next, "b"));
   movedAt = performance.now();
   await Promise.all(load);
 

@@ -66,9 +66,9 @@ scenario(
     ];
     const dns = await startKnot(scene, {
       consul:
-        `_web._tcp SRV 1 1 ${one.port} web-1.node.dc1\nweb-1.node.dc1 A 127.0.0.1\n` +
-        `_web._tcp SRV 1 3 ${two.port} web-2.node.dc1\nweb-2.node.dc1 A 127.0.0.1\n` +
-        `_web._tcp SRV 5 0 ${spare.port} spare.node.dc1\nspare.node.dc1 CNAME web-9.node.dc1\nweb-9.node.dc1 A 127.0.0.1`,
+        `_web._tcp SRV 1 1 ${one.port} web-1.node.dc1\nweb-1.node.dc1 A ${one.at.host}\n` +
+        `_web._tcp SRV 1 3 ${two.port} web-2.node.dc1\nweb-2.node.dc1 A ${two.at.host}\n` +
+        `_web._tcp SRV 5 0 ${spare.port} spare.node.dc1\nspare.node.dc1 CNAME web-9.node.dc1\nweb-9.node.dc1 A ${spare.at.host}`,
     });
     const stage = await searching(scene, dns, "_web._tcp.consul");
     assert.deepEqual(tally(await roll(scene, stage, 12)), { a: 3, b: 9 });

@@ -75,7 +75,7 @@ scenario(
 );
 
 scenario("max_percent holds with every endpoint failing", async (scene) => {
-  const gone = [await nobody(scene), await nobody(scene), await nobody(scene), await nobody(scene)];
+  const gone = [nobody(), nobody(), nobody(), nobody()];
   const stage = await plainProxy(scene, {
     endpoints: gone,
     connect: ONCE,

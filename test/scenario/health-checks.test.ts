@@ -21,7 +21,7 @@ scenario("tcp: refused is down, and not dialled; accepted is up again", async (s
   const { dials } = endpointOf(stage, ill.key)!;
   assert.equal(await roll(scene, stage, 10), "a".repeat(10));
   assert.equal(endpointOf(stage, ill.key)!.dials, dials, "who is down is not dialled");
-  const back = await greeter(scene, "b", { port: ill.port });
+  const back = await greeter(scene, "b", ill.at);
   await becomes(stage, back, "up");
   assert.match(await roll(scene, stage, 4), /^(ab){2}$|^(ba){2}$/);
   assert.ok(await lasting.echo(), "a live connection outlives it all");

@@ -47,7 +47,7 @@ scenario("metrics agree with the access lines", async (scene) => {
     dns: { servers: [dns.key] },
     clusters: {
       ...config.clusters,
-      gone: { endpoints: [await nobody(scene)], connect: { retries: 0 } },
+      gone: { endpoints: [nobody()], connect: { retries: 0 } },
       found: { discover: { srv: "_db._tcp.example.test" } },
     },
   });

@@ -51,7 +51,7 @@ scenario(
     assert.equal(await roll(scene, stage, 2), "--");
     assert.equal((await stage.access()).reason, "ok");
     assert.equal((await stage.access()).reason, "dial_failed");
-    await greeter(scene, "a", { port: service.port });
+    await greeter(scene, "a", service.at);
     assert.equal(await roll(scene, stage, 2), "aa");
   },
 );

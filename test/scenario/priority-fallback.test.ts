@@ -23,7 +23,7 @@ scenario("tiers: fallback, and return with the first endpoint that is well again
   await second.close();
   await becomes(stage, second, "down");
   assert.equal(await roll(scene, stage, 4), "cccc");
-  const again = await greeter(scene, "a", { port: first.port });
+  const again = await greeter(scene, "a", first.at);
   await becomes(stage, again, "up");
   assert.equal(await roll(scene, stage, 4), "aaaa");
   assert.ok(lasting.name === "a" || lasting.name === "b");

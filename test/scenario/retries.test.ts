@@ -12,8 +12,8 @@ scenario("refused twice: the third endpoint serves, and the record names it", as
   const well = await greeter(scene, "a");
   const stage = await plainProxy(scene, {
     endpoints: [
-      { address: await nobody(scene), priority: 0 },
-      { address: await nobody(scene), priority: 1 },
+      { address: nobody(), priority: 0 },
+      { address: nobody(), priority: 1 },
       { address: well.address, priority: 2 },
     ],
   });
@@ -24,7 +24,7 @@ scenario("refused twice: the third endpoint serves, and the record names it", as
 
 scenario("one more endpoint than retries: it gives up and says how often it tried", async (scene) => {
   const well = await greeter(scene, "a");
-  const refused = await Promise.all([0, 1, 2].map(() => nobody(scene)));
+  const refused = [nobody(), nobody(), nobody()];
   const stage = await plainProxy(scene, {
     endpoints: [...refused, well.address].map((address, priority) => ({ address, priority })),
   });
@@ -108,7 +108,7 @@ scenario("once a byte was relayed there is no other endpoint: a reset is a reset
 });
 
 scenario("the retry budget: a cluster that fails does not cost its connections threefold", async (scene) => {
-  const gone = await Promise.all([0, 1, 2].map(() => nobody(scene)));
+  const gone = [nobody(), nobody(), nobody()];
   const stage = await plainProxy(scene, { endpoints: gone });
   const connections = 300;
   assert.equal(await roll(scene, stage, connections), "-".repeat(connections));

@@ -14,7 +14,7 @@ scenario("a tenth first, the full share in the end", async (scene) => {
   assert.deepEqual(tally(await roll(scene, stage, 10)), { a: 5, b: 5 }, "a start is not a return");
   await first.close();
   await becomes(stage, first, "down");
-  await greeter(scene, "b", { port: first.port });
+  await greeter(scene, "b", first.at);
   await becomes(stage, first, "up");
   const share = () => endpointOf(stage, first.key)!.share;
   const early = share();

@@ -43,7 +43,7 @@ scenario("one source, one endpoint", async (scene) => {
     else assert.equal(meanwhile[index], name, "whose endpoint is well does not move");
   }
 
-  await becomes(stage, await greeter(scene, "a", { port: gone!.port }), "up");
+  await becomes(stage, await greeter(scene, "a", gone!.at), "up");
   assert.deepEqual(await homes(scene, stage), before);
   await stage.reload({ ...config, timeouts: { idle: "2h" } });
   assert.deepEqual(await homes(scene, stage), before);

@@ -61,9 +61,9 @@ scenario("status", async (scene) => {
 scenario(
   "status where there is nothing to ask",
   async (scene) => {
-    const refused = await millraceIn80(["status", "--admin", await nobody(scene)]);
+    const refused = await millraceIn80(["status", "--admin", nobody()]);
     assert.equal(refused.code, 1);
-    assert.match(refused.stderr, /no proxy answers at 127\.0\.0\.1:\d+: .*ECONNREFUSED/);
+    assert.match(refused.stderr, /no proxy answers at 127\.\d+\.\d+\.\d+:9: .*ECONNREFUSED/);
     const nowhere = await millraceIn80(["status"]);
     assert.equal(nowhere.code, 2);
     assert.match(nowhere.stderr, /say where: --admin ADDRESS, or -c FILE/);
