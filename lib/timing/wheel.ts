@@ -21,6 +21,8 @@ const MASK = SLOTS - 1;
 /** Six levels reach 2^30 ticks, 99 days; what lies beyond waits in the last one and is looked at again. */
 const LEVELS = 6;
 const REACH = 2 ** (BITS * LEVELS) - 1;
+/** Ticks that one slot of a level spans. */
+const SPANS = Array.from({ length: LEVELS }, (_, level) => 2 ** (BITS * level));
 const NEVER = Number.POSITIVE_INFINITY;
 const IDLE = -1;
 
@@ -174,7 +176,7 @@ export class Wheel {
 
   /** The first tick after the current one at which the slot `place` of `level` (1 and above) is the current slot. */
   #opening(level: number, place: number): number {
-    const span = 2 ** (BITS * level);
+    const span = SPANS[level]!;
     const here = Math.floor(this.#tick / span);
     const steps = (place - here) & MASK;
     return (here + (steps === 0 ? SLOTS : steps)) * span;
@@ -183,7 +185,7 @@ export class Wheel {
   /** Spreads the slots that open at `tick` over the levels below, the highest first. */
   #cascade(tick: number): void {
     for (let level = LEVELS - 1; level > 0; level--) {
-      if (tick % 2 ** (BITS * level) !== 0) continue;
+      if (tick % SPANS[level]! !== 0) continue;
       const place = ((tick | 0) >> (level * BITS)) & MASK;
       const slot = level * SLOTS + place;
       let timer = this.#slots[slot]!;

@@ -45,6 +45,7 @@ const ONE_SEGMENT = 512;
 // Every segment that arrives is an edge, read or not. Two calls of epoll_ctl(2) are worth less than four wake-ups.
 const VAIN_LIMIT = 4;
 const DELAY_OFF = 0;
+const DELAY_ONCE = 1;
 const DELAY_FRESH = 2;
 
 export class EpollStream implements Stream, Source {
@@ -331,7 +332,7 @@ export class EpollStream implements Stream, Source {
   }
 
   #firstWrites(length: number): void {
-    if (this.#delay === DELAY_FRESH && length <= ONE_SEGMENT) this.#delay--;
+    if (this.#delay === DELAY_FRESH && length <= ONE_SEGMENT) this.#delay = DELAY_ONCE;
     else this.hurry();
   }
 

@@ -13,7 +13,7 @@ const transport = createEpollTransport({
   onFault: (thrown) => say({ fault: String(thrown) }),
 });
 const bound = bindListener("test", { kind: "ip", host: "127.0.0.1", port: 0 });
-const options = { address: bound.address, descriptor: bound.descriptor, backlog: 128, clientFirst: false };
+const options = { address: bound.address, descriptor: bound.descriptor };
 transport.listen(
   options,
   (downstream) => {

@@ -87,7 +87,7 @@ export class Rig {
   ): SocketAddress {
     const bound = bindListener("test", address);
     this.#closers.push(() => bound.close());
-    const options = { address, descriptor: bound.descriptor, backlog: 128, clientFirst: false };
+    const options = { address, descriptor: bound.descriptor };
     const listening = this.transport.listen(options, accepted, ready);
     this.#closers.push(() => listening.close());
     return bound.address;

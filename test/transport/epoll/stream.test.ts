@@ -356,7 +356,7 @@ describe("transport", { skip }, () => {
   it("refuses to make TLS contexts without TLS, and to listen without a descriptor", (t) => {
     const rig = new Rig(t, { tls: null });
     assert.throws(() => rig.transport.context({} as never), /made without TLS/);
-    const options = { address: LOOPBACK, descriptor: null, backlog: 1, clientFirst: false };
+    const options = { address: LOOPBACK, descriptor: null };
     assert.throws(
       () =>
         rig.transport.listen(
