@@ -1,19 +1,10 @@
 #!/usr/bin/env node
 /**
- * The command line. Declares the commands and their options; what a command does is in cli/. The only file that may end
- * the process: 0 done, 1 failed at run time, 2 usage or configuration, 3 no match (explain).
+ * The command line. Declares the commands and their options; what a command does is in cli/, loaded when it is called for, so
+ * that help comes at once. The only file that may end the process: 0 done, 1 failed at run time, 2 usage or configuration, 3 no match (explain).
  */
 import { readFileSync } from "node:fs";
 import yargs, { type Argv } from "yargs";
-import { check } from "./cli/check.ts";
-import { discoverName } from "./cli/discover.ts";
-import { explain } from "./cli/explain.ts";
-import { pkiInit, pkiIssue } from "./cli/pki.ts";
-import { quickstart } from "./cli/quickstart.ts";
-import { run } from "./cli/run.ts";
-import { status } from "./cli/status.ts";
-import { tunnelClient, tunnelServer } from "./cli/tunnel.ts";
-import { configJsonSchema, formatFaults } from "./config/parse.ts";
 import { ProxyError } from "./errors.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
@@ -43,9 +34,11 @@ function exitCode(thrown: unknown): number {
   return BEFOREHAND.has(thrown.code) ? 2 : 1;
 }
 
-function report(thrown: unknown): void {
-  if (thrown instanceof ProxyError && thrown.faults.length > 0) console.error(formatFaults(thrown));
-  else if (thrown instanceof ProxyError) console.error(`millrace: ${thrown.message}`);
+async function report(thrown: unknown): Promise<void> {
+  if (thrown instanceof ProxyError && thrown.faults.length > 0) {
+    const { formatFaults } = await import("./config/parse.ts");
+    console.error(formatFaults(thrown));
+  } else if (thrown instanceof ProxyError) console.error(`millrace: ${thrown.message}`);
   else console.error(thrown);
 }
 
@@ -58,7 +51,7 @@ function command<T>(
       const code = await body(args);
       if (code !== undefined) process.exit(code);
     } catch (thrown) {
-      report(thrown);
+      await report(thrown);
       process.exit(exitCode(thrown));
     }
   };
@@ -142,7 +135,7 @@ await yargs(process.argv.slice(2))
     "run the proxy",
     (argv) =>
       configFile(argv).epilogue(examples("run until SIGTERM; SIGHUP reloads", "run -c millrace.yaml")),
-    command((args) => run(args.config)),
+    command(async (args) => (await import("./cli/run.ts")).run(args.config)),
   )
   .command(
     "check",
@@ -151,7 +144,7 @@ await yargs(process.argv.slice(2))
       configFile(argv)
         .option("json", { type: "boolean", default: false, describe: "faults as JSON" })
         .epilogue(examples("exit 0 when it is right, 2 when not", "check -c millrace.yaml")),
-    command((args) => check(args.config, args.json)),
+    command(async (args) => (await import("./cli/check.ts")).check(args.config, args.json)),
   )
   .command(
     "server",
@@ -169,7 +162,7 @@ await yargs(process.argv.slice(2))
             "server --listen :8443 --target 127.0.0.1:5432 \\\n    --cert s.crt --key s.key --ca ca.crt --allow-dns app.internal",
           ),
         ),
-    command((args) => tunnelServer(args)),
+    command(async (args) => (await import("./cli/tunnel.ts")).tunnelServer(args)),
   )
   .command(
     "client",
@@ -183,7 +176,7 @@ await yargs(process.argv.slice(2))
             "client --listen 127.0.0.1:5432 --target db.internal:8443 \\\n    --cert c.crt --key c.key --ca ca.crt --verify-dns db.internal",
           ),
         ),
-    command((args) => tunnelClient(args)),
+    command(async (args) => (await import("./cli/tunnel.ts")).tunnelClient(args)),
   )
   .command(
     "quickstart",
@@ -197,7 +190,7 @@ await yargs(process.argv.slice(2))
           describe: "data plane",
         })
         .epilogue(examples("keeps running, for you to play with", "quickstart")),
-    command((args) => quickstart(args)),
+    command(async (args) => (await import("./cli/quickstart.ts")).quickstart(args)),
   )
   .command(
     "explain",
@@ -227,7 +220,7 @@ await yargs(process.argv.slice(2))
             "explain -c m.yaml --listener edge --sni web.example.test",
           ),
         ),
-    command((args) => explain(args)),
+    command(async (args) => (await import("./cli/explain.ts")).explain(args)),
   )
   .command(
     "status",
@@ -253,7 +246,7 @@ await yargs(process.argv.slice(2))
             "status --admin unix:/run/millrace/admin.sock",
           ),
         ),
-    command((args) => status(args)),
+    command(async (args) => (await import("./cli/status.ts")).status(args)),
   )
   .command(
     "discover <name>",
@@ -280,7 +273,7 @@ await yargs(process.argv.slice(2))
             "discover api.internal:443 --server 127.0.0.1:5353",
           ),
         ),
-    command((args) => discoverName(args)),
+    command(async (args) => (await import("./cli/discover.ts")).discoverName(args)),
   )
   .command("pki <action>", "a development CA: init, issue", (argv) =>
     argv
@@ -298,7 +291,7 @@ await yargs(process.argv.slice(2))
             .option("days", { type: "number", default: 365, describe: "validity" })
             .option("force", { type: "boolean", default: false, describe: "overwrite" })
             .epilogue(examples("./pki/ca.crt and ./pki/ca.key", "pki init")),
-        command((args) => pkiInit(args)),
+        command(async (args) => (await import("./cli/pki.ts")).pkiInit(args)),
       )
       .command(
         "issue <name>",
@@ -316,7 +309,7 @@ await yargs(process.argv.slice(2))
             .epilogue(
               examples("./pki/db.crt and ./pki/db.key", "pki issue db --dns db.internal --ip 10.0.0.7"),
             ),
-        command((args) => pkiIssue(args)),
+        command(async (args) => (await import("./cli/pki.ts")).pkiIssue(args)),
       )
       .demandCommand(1, 1, "pki needs an action: init or issue")
       .epilogue(
@@ -327,7 +320,8 @@ await yargs(process.argv.slice(2))
     "schema",
     "print the JSON Schema of the configuration",
     (argv) => argv.epilogue(examples("for editors that check YAML as you type", "schema > millrace.json")),
-    command(() => {
+    command(async () => {
+      const { configJsonSchema } = await import("./config/parse.ts");
       process.stdout.write(`${JSON.stringify(configJsonSchema(), null, 2)}\n`);
       return undefined;
     }),
@@ -342,8 +336,8 @@ await yargs(process.argv.slice(2))
   .fail((message, error) => {
     // What yargs finds wrong comes as a message, or as an error of its own.
     if (error && error.name !== "YError") {
-      report(error);
-      process.exit(exitCode(error));
+      console.error(error);
+      process.exit(1);
     }
     console.error(`millrace: ${misuse(message ?? error?.message ?? "")}`);
     process.exit(2);
