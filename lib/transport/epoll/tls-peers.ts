@@ -134,6 +134,10 @@ export class VerifiedChains {
     this.#chains.set(key, chain);
   }
 
+  clear(): void {
+    this.#chains.clear();
+  }
+
   get size(): number {
     return this.#chains.size;
   }

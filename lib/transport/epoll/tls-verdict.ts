@@ -54,7 +54,7 @@ export class Verdict {
   /** X509_verify_cert(3) in our words, then `authorise`. 1: verified and let in. */
   verify(store: number): number {
     const { lib, peers, tickets } = this.#engine;
-    const { spec, chains, listValidUntil } = this.#context;
+    const { spec, chains } = this.#context;
     const now = this.#engine.now();
     const leaf = lib.X509_STORE_CTX_get0_cert(store);
     const key = peers.chainKey(lib.X509_STORE_CTX_get0_untrusted(store));
@@ -66,7 +66,7 @@ export class Verdict {
         return this.refuse(store, chainFailure(lib, spec.label, peer, lib.X509_STORE_CTX_get_error(store)));
       }
       const validUntil = now + peers.lifetime(lib.X509_STORE_CTX_get0_chain(store));
-      chain = { peer, validUntil: Math.min(validUntil, listValidUntil), seen: now };
+      chain = { peer, validUntil: Math.min(validUntil, this.#context.listValidUntil), seen: now };
       if (key !== null) chains.add(key, chain);
     }
     this.#shown = chain.peer;
@@ -117,9 +117,9 @@ export class Verdict {
 
   /** Client side: keeps a session that the server gave. True: the reference was taken over. */
   keepSession(session: number): boolean {
-    const { sessions, released } = this.#context;
+    const { sessions, asleep } = this.#context;
     const { peer } = this;
-    if (peer === null || released || this.#engine.lib.SSL_SESSION_is_resumable(session) !== 1) return false;
+    if (peer === null || asleep || this.#engine.lib.SSL_SESSION_is_resumable(session) !== 1) return false;
     sessions.put(this.#sessionKey, { pointer: session, peer, validUntil: this.#validUntil });
     return true;
   }

@@ -24,13 +24,20 @@ import {
 } from "../transport.ts";
 import type { TlsEngine } from "./channel.ts";
 import { EpollTlsChannel } from "./tls-channel.ts";
-import { type Callbacks, EpollTlsContext } from "./tls-context.ts";
+import { type Callbacks, compile } from "./tls-compile.ts";
+import { EpollTlsContext } from "./tls-context.ts";
 import { Peers } from "./tls-peers.ts";
 import { Rings } from "./tls-ring.ts";
 import { Tickets } from "./tls-tickets.ts";
 
 /** Bytes: the longest protocol list of a hello (RFC 7301 section 3.1), and more than any other single call needs. */
 const SCRATCH_BYTES = 65_535;
+
+/**
+ * Contexts of one label that keep their SSL_CTX: that of the generation in force, and that of one which is prepared or still
+ * finds late-comers.
+ */
+const AWAKE_PER_LABEL = 2;
 
 /** OpenSSL for this thread. `now`: wall clock in ms. Throws ProxyError TRANSPORT where it cannot be reached (`probeOpenssl`). */
 export function createTlsEngine(now: () => number = Date.now): EpollTlsEngine {
@@ -49,7 +56,9 @@ export class EpollTlsEngine implements TlsEngine {
   active: EpollTlsChannel | null = null;
   readonly #label: Pinned;
   readonly #callbacks: Readonly<Record<keyof Callbacks, Callback>>;
-  readonly #contexts = new Set<EpollTlsContext>();
+  /** Oldest first. */
+  readonly #awake = new Set<EpollTlsContext>();
+  #released = false;
   readonly #cipherNames = new Map<number, string>();
 
   constructor(lib: Openssl, now: () => number) {
@@ -80,22 +89,39 @@ export class EpollTlsEngine implements TlsEngine {
       session: session.address,
       alpn: alpn.address,
     };
-    const context = new EpollTlsContext(this.lib, callbacks, this.peers, spec, this.now());
-    for (const known of this.#contexts) if (known.released) this.#contexts.delete(known);
-    this.#contexts.add(context);
+    const context = new EpollTlsContext(this.lib, spec, () =>
+      compile(this.lib, callbacks, this.peers, spec, this.now()),
+    );
+    this.#awake.add(context);
+    this.#succeed(context);
     return context;
   }
 
   channel(descriptor: number, context: TlsContext, options: SecureOptions): EpollTlsChannel {
-    return new EpollTlsChannel(this, descriptor, context as EpollTlsContext, options);
+    if (this.#released) throw new ProxyError("INTERNAL", "TLS has ended in this worker");
+    const known = context as EpollTlsContext;
+    // It may have slept.
+    this.#awake.add(known);
+    return new EpollTlsChannel(this, descriptor, known, options);
   }
 
   release(): void {
-    for (const context of this.#contexts) context.release();
-    this.#contexts.clear();
+    this.#released = true;
+    for (const context of this.#awake) context.sleep();
+    this.#awake.clear();
     this.rings.release();
     this.peers.release();
     for (const callback of Object.values(this.#callbacks)) callback.unregister();
+  }
+
+  /** Puts to sleep what a newer context of the same label has followed twice. */
+  #succeed(context: EpollTlsContext): void {
+    const { side, label } = context.spec;
+    const older = [...this.#awake].filter(({ spec }) => spec.side === side && spec.label === label);
+    for (const one of older.slice(0, -AWAKE_PER_LABEL)) {
+      one.sleep();
+      this.#awake.delete(one);
+    }
   }
 
   /** SSL_CIPHER_get_name(3), once per cipher; "" for none. */

@@ -11,6 +11,7 @@ import { ProxyError } from "../../../lib/errors.ts";
 import { SHUT_WR } from "../../../lib/ffi/layout.ts";
 import { shutdown } from "../../../lib/ffi/libc.ts";
 import { type Openssl, openssl } from "../../../lib/ffi/openssl.ts";
+import { createTlsEngine } from "../../../lib/transport/epoll/tls.ts";
 import type { EpollTlsContext } from "../../../lib/transport/epoll/tls-context.ts";
 import { Sessions } from "../../../lib/transport/epoll/tls-sessions.ts";
 import type { Peer } from "../../../lib/transport/transport.ts";
@@ -325,19 +326,44 @@ test("sessions are kept per key, used once, bounded, and freed", () => {
   assert.equal(sessions.size, 0);
 });
 
-test("a released context still serves its connections and keeps nothing more", async (t) => {
+test("a context that sleeps serves its connections, keeps nothing, and wakes for a late-comer", async (t) => {
   const tls = engine(t);
   const server = tls.context(await serverSpec());
   const client = tls.context(await clientSpec());
   const both = ends(t, tls, server, client);
   assert.equal(both.client.handshake(), -11);
-  server.release();
-  client.release();
-  server.release();
+  server.sleep();
+  client.sleep();
+  server.sleep();
   stand(both);
   assert.equal(client.sessions.size, 0);
+  assert.equal(server.asleep, true);
+  const late = ends(t, tls, server, client);
+  stand(late);
+  assert.equal(server.asleep, false);
+});
+
+test("contexts that were followed twice go to sleep, those of other labels do not", async (t) => {
+  const tls = engine(t);
+  const spec = await serverSpec();
+  const other = tls.context({ ...spec, label: "route other" });
+  const contexts = Array.from({ length: 4 }, () => tls.context(spec));
+  assert.deepEqual(
+    [other, ...contexts].map((context) => context.asleep),
+    [false, true, true, false, false],
+  );
+  const client = tls.context(await clientSpec());
+  stand(ends(t, tls, contexts[0]!, client));
+  assert.equal(contexts[0]!.asleep, false);
+});
+
+test("an engine that has ended makes no channels", async (t) => {
+  const tls = createTlsEngine();
+  const context = tls.context(await serverSpec());
+  const [descriptor] = socketPair(t);
+  tls.release();
   assert.throws(
-    () => tls.channel(both.serverFd, server, { serverName: null, sessionKey: "" }),
-    /was released/,
+    () => tls.channel(descriptor, context, { serverName: null, sessionKey: "" }),
+    /has ended in this worker/,
   );
 });
