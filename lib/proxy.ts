@@ -304,12 +304,12 @@ export class Proxy {
       if (admin !== this.#admin) await admin?.close();
       throw thrown;
     }
+    this.#limitConnections(config);
     workers.broadcast({ type: "commit", generation });
     this.#generation = generation;
     this.#config = config;
     this.#dnsClient = dnsClient;
     this.#identities = identities;
-    this.#limitConnections(config);
     const before = this.#clusters;
     this.#clusters = clusters;
     for (const [name, cluster] of before) if (!clusters.has(name)) cluster.stop();

@@ -12,7 +12,7 @@ import { compile, type Generation, type ListenerScope, type Plan, socketKey } fr
 import { type SharedSources, SourceCounts } from "./listen/sources.ts";
 import { accessLine, liveRow } from "./observe/record.ts";
 import type { Timer } from "./timing/wheel.ts";
-import type { Listening, Transport } from "./transport/transport.ts";
+import type { Listening, Stream, Transport } from "./transport/transport.ts";
 import type { SocketAddress } from "./wire/address.ts";
 
 /** Control → worker. */
@@ -69,6 +69,8 @@ const PROCESS = 0;
 interface Open {
   readonly listening: Listening;
   scope: ListenerScope;
+  /** Who came before the commit and waits for it; null once it is committed. */
+  early: Stream[] | null;
 }
 
 export class Worker implements Surroundings {
@@ -206,7 +208,7 @@ export class Worker implements Surroundings {
     const addresses: Record<string, SocketAddress> = {};
     const answer = (error: ProxyError | null): void => {
       if (error !== null) {
-        for (const open of opened.values()) open.listening.close();
+        for (const open of opened.values()) giveUp(open);
         this.#prepared = null;
       }
       this.#emit({
@@ -247,14 +249,19 @@ export class Worker implements Surroundings {
     const listening = this.transport.listen(
       { address, descriptor },
       (stream) => {
-        const connection = new Connection(this, open.scope, stream);
-        this.#connections.add(connection);
-        connection.start();
+        if (open.early === null) this.#accept(open.scope, stream);
+        else open.early.push(stream);
       },
       ready,
     );
-    const open: Open = { listening, scope };
+    const open: Open = { listening, scope, early: [] };
     return open;
+  }
+
+  #accept(scope: ListenerScope, stream: Stream): void {
+    const connection = new Connection(this, scope, stream);
+    this.#connections.add(connection);
+    connection.start();
   }
 
   #commit(number: number): void {
@@ -277,6 +284,11 @@ export class Worker implements Surroundings {
       open.listening.close();
       this.#open.delete(key);
     }
+    for (const open of prepared.opened.values()) {
+      const early = open.early ?? [];
+      open.early = null;
+      for (const stream of early) this.#accept(open.scope, stream);
+    }
   }
 
   /** A set may come while a generation is prepared, and while connections of an earlier one wait for it. */
@@ -290,7 +302,7 @@ export class Worker implements Surroundings {
 
   #abort(number: number): void {
     if (this.#prepared?.generation.number !== number) return;
-    for (const open of this.#prepared.opened.values()) open.listening.close();
+    for (const open of this.#prepared.opened.values()) giveUp(open);
     this.#prepared = null;
   }
 
@@ -339,4 +351,10 @@ export class Worker implements Surroundings {
     for (const connection of this.#connections) connection.countFlow();
     this.#beatTimer.start(BEAT_MS);
   }
+}
+
+/** Closes a listener whose generation was not accepted. Whoever came meanwhile is told at once. */
+function giveUp({ listening, early }: Open): void {
+  listening.close();
+  for (const stream of early ?? []) stream.reset();
 }
