@@ -20,9 +20,8 @@ import {
   SSL_ERROR_WANT_WRITE,
   SSL_ERROR_ZERO_RETURN,
   SSL_SENT_SHUTDOWN,
-  TLS1_3_VERSION,
 } from "../../ffi/openssl-ssl.ts";
-import { LINK_BYTES, type SecureOptions, type TlsFacts } from "../transport.ts";
+import type { SecureOptions, TlsFacts } from "../transport.ts";
 import { FAILED, type TlsChannel, TRUNCATED, WOULD_BLOCK } from "./channel.ts";
 import type { EpollTlsEngine } from "./tls.ts";
 import type { EpollTlsContext } from "./tls-context.ts";
@@ -106,7 +105,7 @@ export class EpollTlsChannel implements TlsChannel {
   facts(): TlsFacts {
     if (this.#ssl === 0 && this.#facts === null)
       throw new ProxyError("INTERNAL", "facts of a released channel");
-    this.#facts ??= this.#gather();
+    this.#facts ??= this.#engine.facts.read(this.#ssl, this.verdict.peer, this.#standing);
     return this.#facts;
   }
 
@@ -332,28 +331,5 @@ export class EpollTlsChannel implements TlsChannel {
     this.#output = FAILED;
     this.#flush();
     return taken > 0 ? taken : FAILED;
-  }
-
-  #gather(): TlsFacts {
-    const { lib, scratch } = this.#engine;
-    const ssl = this.#ssl;
-    return {
-      version: lib.SSL_version(ssl) === TLS1_3_VERSION ? "TLSv1.3" : "TLSv1.2",
-      cipher: this.#engine.cipherName(lib.SSL_get_current_cipher(ssl)),
-      alpn: this.#protocol(),
-      resumed: lib.SSL_session_reused(ssl) === 1,
-      peer: this.verdict.peer,
-      link:
-        this.#standing && this.#engine.exportLink(ssl) ? scratch.bytes.toString("hex", 0, LINK_BYTES) : null,
-    };
-  }
-
-  #protocol(): string | null {
-    if (this.context.protocols.size === 0) return null;
-    const { lib, scratch } = this.#engine;
-    lib.SSL_get0_alpn_selected(this.#ssl, scratch.address, scratch.address + 8);
-    const length = scratch.bytes.readUInt32LE(8);
-    if (length === 0) return null;
-    return lib.copy(Number(scratch.bytes.readBigUInt64LE(0)), length).toString("latin1");
   }
 }

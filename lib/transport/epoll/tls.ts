@@ -15,17 +15,12 @@ import {
   SSL_TICKET_SUCCESS,
   SSL_TICKET_SUCCESS_RENEW,
 } from "../../ffi/openssl-session.ts";
-import {
-  LINK_BYTES,
-  LINK_LABEL,
-  type SecureOptions,
-  type TlsContext,
-  type TlsContextSpec,
-} from "../transport.ts";
+import type { SecureOptions, TlsContext, TlsContextSpec } from "../transport.ts";
 import type { TlsEngine } from "./channel.ts";
 import { EpollTlsChannel } from "./tls-channel.ts";
 import { type Callbacks, compile } from "./tls-compile.ts";
 import { EpollTlsContext } from "./tls-context.ts";
+import { FactsReader } from "./tls-facts.ts";
 import { Peers } from "./tls-peers.ts";
 import { Rings } from "./tls-ring.ts";
 import { Tickets } from "./tls-tickets.ts";
@@ -49,27 +44,25 @@ export class EpollTlsEngine implements TlsEngine {
   readonly now: () => number;
   readonly rings: Rings;
   readonly peers: Peers;
+  readonly facts: FactsReader;
   readonly tickets: Tickets;
   /** For arguments and results of single calls; nothing in it outlives one. */
   readonly scratch: Pinned;
   /** Whose call into OpenSSL is running. */
   active: EpollTlsChannel | null = null;
-  readonly #label: Pinned;
   readonly #callbacks: Readonly<Record<keyof Callbacks, Callback>>;
   /** Oldest first. */
   readonly #awake = new Set<EpollTlsContext>();
   #released = false;
-  readonly #cipherNames = new Map<number, string>();
 
   constructor(lib: Openssl, now: () => number) {
     this.lib = lib;
     this.now = now;
     this.rings = new Rings(lib);
     this.peers = new Peers(lib);
+    this.facts = new FactsReader(lib);
     this.tickets = new Tickets(lib, this.peers);
     this.scratch = lib.pin(SCRATCH_BYTES);
-    this.#label = lib.pin(LINK_LABEL.length);
-    this.#label.bytes.write(LINK_LABEL, "latin1");
     const { pointer, size, int, uint } = C;
     this.#callbacks = {
       verify: lib.register([pointer, pointer], this.#verify),
@@ -122,28 +115,6 @@ export class EpollTlsEngine implements TlsEngine {
       one.sleep();
       this.#awake.delete(one);
     }
-  }
-
-  /** SSL_CIPHER_get_name(3), once per cipher; "" for none. */
-  cipherName(cipher: number): string {
-    if (cipher === 0) return "";
-    let name = this.#cipherNames.get(cipher);
-    if (name === undefined) {
-      name = this.lib.SSL_CIPHER_get_name(cipher);
-      this.#cipherNames.set(cipher, name);
-    }
-    return name;
-  }
-
-  /** Writes LINK_BYTES of keying material to the beginning of the scratch memory. False: OpenSSL refuses. */
-  exportLink(ssl: number): boolean {
-    const { lib, scratch } = this;
-    const label = this.#label.address;
-    // Without a context: an empty one is another value in TLS 1.2 (RFC 5705 section 4).
-    return (
-      lib.SSL_export_keying_material(ssl, scratch.address, LINK_BYTES, label, LINK_LABEL.length, 0, 0, 0) ===
-      1
-    );
   }
 
   readonly #verify = (store: number): number => {
