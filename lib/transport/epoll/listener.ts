@@ -8,13 +8,20 @@ import { asProxyError, ProxyError } from "../../errors.ts";
 import {
   EAGAIN,
   ECONNABORTED,
+  EHOSTDOWN,
   EHOSTUNREACH,
   EINTR,
   EMFILE,
+  ENETDOWN,
   ENETUNREACH,
   ENFILE,
   ENOBUFS,
+  ENOMEM,
+  ENONET,
+  ENOPROTOOPT,
+  EOPNOTSUPP,
   EPERM,
+  EPROTO,
   errnoName,
 } from "../../ffi/errno.ts";
 import {
@@ -51,14 +58,14 @@ const OF_ONE = new Set([
   EPERM,
   ENETUNREACH,
   EHOSTUNREACH,
-  71, // EPROTO
-  92, // ENOPROTOOPT
-  95, // EOPNOTSUPP
-  100, // ENETDOWN
-  112, // EHOSTDOWN
-  64, // ENONET
+  EPROTO,
+  ENOPROTOOPT,
+  EOPNOTSUPP,
+  ENETDOWN,
+  EHOSTDOWN,
+  ENONET,
 ]);
-const EXHAUSTED = new Set([EMFILE, ENFILE, ENOBUFS, 12 /* ENOMEM */]);
+const EXHAUSTED = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
 
 export class Listener implements Listening, Source {
   readonly descriptor: number;

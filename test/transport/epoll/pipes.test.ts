@@ -1,6 +1,8 @@
 /** Ensures that pipes are pooled, bounded, and refused where they would be too small to be worth it. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 import { F_GETPIPE_SZ } from "../../../lib/ffi/layout.ts";
 import { fcntl, write } from "../../../lib/ffi/libc.ts";
 import { WorkerMemory } from "../../../lib/transport/epoll/memory.ts";
@@ -36,6 +38,27 @@ describe("pipes", { skip }, () => {
     assert.notEqual(fresh, pipe);
     pipes.give(fresh, true);
     pipes.drain();
+  });
+
+  const noOther = process.getuid?.() !== 0 || spawnSync("setpriv", ["--version"]).status !== 0;
+  it("run out for a user without privileges, and are never small", {
+    skip: noOther && "needs root and setpriv",
+  }, () => {
+    const child = fileURLToPath(new URL("./pipes-child.js", import.meta.url));
+    // A user of whom nothing else is likely to run; the allowance counts all processes of a user.
+    const as = ["--reuid=64123", "--regid=64123", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"];
+    const run = spawnSync("setpriv", [...as, process.execPath, child]);
+    assert.equal(run.stderr.toString(), "");
+    const said = JSON.parse(run.stdout.toString()) as {
+      count: number;
+      open: number;
+      least: number;
+      later: null;
+    };
+    assert.ok(said.count > 0 && said.count < 1000, `${said.count} pipes`);
+    assert.equal(said.open, said.count);
+    assert.ok(said.least >= 256 * 1024, `${said.least} bytes`);
+    assert.equal(said.later, null);
   });
 
   it("none at all with a budget of 0", () => {
