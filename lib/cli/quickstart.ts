@@ -75,10 +75,9 @@ export async function quickstart(args: {
     await client.start();
     const echoIn = portOf(client.addresses.get("to-echo"));
     const webIn = portOf(client.addresses.get("to-web"));
-    say(
-      `  Server tunnel: mTLS on 127.0.0.1:${edgePort}, lets in *.clients.test (transport ${server.choice?.transport}).`,
-    );
-    say(`  Client tunnel: 127.0.0.1:${echoIn} (echo) and 127.0.0.1:${webIn} (HTTP), as alice.\n`);
+    say(`  Server tunnel: mTLS on 127.0.0.1:${edgePort}, lets in *.clients.test.`);
+    say(`  Client tunnel: 127.0.0.1:${echoIn} (echo) and 127.0.0.1:${webIn} (HTTP), as alice.`);
+    say(`  Both on transport ${server.choice?.transport}.\n`);
 
     say("Let in:");
     const back = await exchange(echoIn, "hello, mill");

@@ -81,17 +81,13 @@ export class Running {
 }
 
 export interface StartOptions {
-  /** What it is started through, e.g. `["prlimit", "--nofile=64"]`. */
-  readonly through?: readonly string[];
   /** `ignore` leaves standard output unread. */
   readonly unread?: boolean;
 }
 
 /** Starts a command that keeps running, and kills it at the end of the test. */
 export function start(t: TestContext, args: readonly string[], options: StartOptions = {}): Running {
-  const [program, ...rest] = [...(options.through ?? []), process.execPath, millrace, ...args];
-  const child = spawn(program!, rest, { stdio: ["ignore", "pipe", "pipe"] });
-  if (options.unread === true) child.stdout.pause();
+  const child = spawn(process.execPath, [millrace, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   const running = new Running(child);
   if (options.unread === true) child.stdout.removeAllListeners("data").pause();
   t.after(async () => {

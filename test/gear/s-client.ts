@@ -20,17 +20,20 @@ export function sClient(
   return new Promise((resolve, reject) => {
     const child = spawn("openssl", ["s_client", "-connect", `127.0.0.1:${port}`, "-ign_eof", ...args]);
     let output = "";
+    // Apart, too: where the two come together, one may cut the other's line.
+    let errors = "";
     child.stdout.on("data", (chunk: Buffer) => {
       output += chunk;
     });
     child.stderr.on("data", (chunk: Buffer) => {
       output += chunk;
+      errors += chunk;
     });
     // It may be gone before it has read what it was to send.
     child.stdin.on("error", () => {});
     child.on("error", reject);
     child.on("close", () => {
-      const alert = /SSL alert number (\d+)/.exec(output)?.[1];
+      const alert = /SSL alert number (\d+)/.exec(errors)?.[1];
       resolve({
         output,
         alert: alert === undefined ? null : Number(alert),

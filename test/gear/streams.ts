@@ -1,6 +1,6 @@
 /** What scripted peers do to each other: wait for the other end, break off, send bulk with its hash, count what arrives. */
 import { createHash, randomBytes } from "node:crypto";
-import type { Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 
 /** The service-side sockets in the order in which they arrived; `talk` is what a service is given. */
 export class Arrivals {
@@ -81,4 +81,16 @@ export function outcome(socket: Socket): Promise<{ bytes: number; how: string }>
 
 export function once(socket: Socket, event: string): Promise<void> {
   return new Promise((resolve) => socket.once(event, () => resolve()));
+}
+
+/** Resolves when nobody listens there any more. Who gets in at the last moment is let go at once. */
+export async function shut(port: number): Promise<void> {
+  let how = "";
+  while (how !== "ECONNREFUSED") {
+    how = await new Promise<string>((resolve) => {
+      const socket = connect(port, "127.0.0.1", () => socket.destroy());
+      socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? ""));
+      socket.on("close", () => resolve("connected"));
+    });
+  }
 }
