@@ -27,7 +27,7 @@ export class Verdict {
   #shown: Peer | null = null;
   /** Who the session to be resumed belongs to. */
   #remembered: Peer | null = null;
-  /** Unix ms until which what was verified counts. */
+  /** Client side: Unix ms until which the server's chain counts, for sessions that it gives. */
   #validUntil = Number.POSITIVE_INFINITY;
   /** Why the other side was refused; null: it was not. */
   refusal: ProxyError | null = null;
@@ -95,7 +95,6 @@ export class Verdict {
     if (ticket === null) return spec.clientAuth === "optional" && lib.SSL_SESSION_get0_peer(session) === 0;
     if (!this.#counts(ticket.validUntil) || spec.authorise(ticket.peer, null) !== null) return false;
     this.#remembered = ticket.peer;
-    this.#validUntil = ticket.validUntil;
     return true;
   }
 

@@ -23,6 +23,7 @@ import {
   type Specs,
   serverSpec,
   shake,
+  stand,
   tcpServer,
 } from "./tls-gear.ts";
 
@@ -219,6 +220,7 @@ test("a context tells what is wrong with its texts, and shows none of them", asy
 test("a channel may be released twice and is dead afterwards", async (t) => {
   const tls = engine(t);
   const both = ends(t, tls, tls.context(await serverSpec()), tls.context(await clientSpec()));
+  stand(both);
   both.server.release();
   both.server.release();
   assert.ok(both.server.read(room.address, 10) < 0);

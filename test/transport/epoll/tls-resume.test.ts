@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { connect as connectTls, TLSSocket } from "node:tls";
 import { ProxyError } from "../../../lib/errors.ts";
 import { SHUT_WR } from "../../../lib/ffi/layout.ts";
@@ -182,19 +182,60 @@ test("a verified chain is remembered within bounds, the possession of its key ne
   assert.equal(stolen.failure?.alert, 51);
   assert.deepEqual(stolen.seen, ["alert 51"]);
   ahead = 601_000;
-  const verified: string[] = [];
-  const watch = openssl() as { X509_verify_cert: Openssl["X509_verify_cert"] };
-  const real = watch.X509_verify_cert;
-  t.after(() => {
-    watch.X509_verify_cert = real;
-  });
-  watch.X509_verify_cert = (store) => {
-    verified.push("again");
-    return real(store);
+  const verified = countVerifications(t);
+  assert.equal((await attempt(alice)).result, 1);
+  assert.equal((await attempt(alice)).result, 1);
+  assert.equal(verified.length, 1, "after ten minutes once more, then it is known again");
+});
+
+test("a verified chain is remembered no longer than its certificates are valid", async (t) => {
+  let ahead = 0;
+  const tls = engine(t, () => Date.now() + ahead);
+  const brief = await (await authority()).issue({ commonName: "brief", notAfter: Date.now() + 300_000 });
+  const server = tls.context(await serverSpec());
+  const client = tls.context({ ...(await clientSpec()), ...brief });
+  const verified = countVerifications(t);
+  const connect = () => {
+    stand(ends(t, tls, server, client));
+    client.sessions.clear();
+    return verified.splice(0).length;
   };
-  assert.equal((await attempt(alice)).result, 1);
-  assert.equal((await attempt(alice)).result, 1);
-  assert.deepEqual(verified, ["again"], "after ten minutes once more, then it is known again");
+  assert.equal(connect(), 2, "the server's and the client's");
+  assert.equal(connect(), 0);
+  ahead = 310_000;
+  assert.equal(connect(), 1, "the client's again");
+});
+
+test("a session of another context is no proof: who shows no certificate is nobody", async (t) => {
+  const tls = engine(t);
+  const ticketKeys = randomBytes(48);
+  const strict = tls.context(await serverSpec({ ticketKeys, clientAuth: "optional" }));
+  const spec = await serverSpec({ ticketKeys, clientAuth: "optional" });
+  const elsewhere = tls.context({ ...spec, sessionContext: new Uint8Array(32).fill(9) });
+  const { descriptor, port } = listening(t);
+  const { cert, key } = await leaf("alice");
+  const directory = directoryWith({ "c.crt": cert, "c.key": key });
+  t.after(directory.remove);
+  const file = (name: string) => join(directory.path, name);
+  const visit = async (context: EpollTlsContext, args: readonly string[]) => {
+    const done = sClient(port, [...args, "-tls1_3"], "hello\n");
+    const channel = channelOn(t, tls, await accepted(t, descriptor), context);
+    assert.equal(await handshake(channel), 1);
+    await receive(channel, 6);
+    channel.end();
+    const facts = channel.facts();
+    channel.release();
+    await done;
+    return facts;
+  };
+  const alice = await visit(strict, ["-cert", file("c.crt"), "-key", file("c.key"), "-sess_out", file("s")]);
+  assert.equal(alice.peer?.commonName, "alice");
+  const same = await visit(strict, ["-sess_in", file("s")]);
+  assert.equal(same.resumed, true, "the ticket itself is good");
+  assert.equal(same.peer?.commonName, "alice");
+  const other = await visit(elsewhere, ["-sess_in", file("s")]);
+  assert.equal(other.resumed, false);
+  assert.equal(other.peer, null);
 });
 
 for (const version of ["-tls1_2", "-tls1_3"]) {
@@ -367,3 +408,18 @@ test("an engine that has ended makes no channels", async (t) => {
     /has ended in this worker/,
   );
 });
+
+/** Gets an entry for every chain that OpenSSL verifies. */
+function countVerifications(t: TestContext): number[] {
+  const verified: number[] = [];
+  const lib = openssl() as { X509_verify_cert: Openssl["X509_verify_cert"] };
+  const real = lib.X509_verify_cert;
+  t.after(() => {
+    lib.X509_verify_cert = real;
+  });
+  lib.X509_verify_cert = (store) => {
+    verified.push(store);
+    return real(store);
+  };
+  return verified;
+}
