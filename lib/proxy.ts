@@ -1,34 +1,27 @@
 /**
  * The control plane: turns configurations into generations and runs them on the workers. It owns everything that is not a
- * connection: identities and their watches, clusters with their resolvers and health checks, ticket keys, counter rows,
- * listening sockets of the epoll transport, the admin door, the log. Nothing changes unless everything can: a reload first loads all files,
- * then has every worker compile and bind, and only then commits; any failure leaves the running generation as it was.
+ * connection: identities, clusters, listening sockets and counter rows (each a room of its own), ticket keys, the admin door, the
+ * log. Nothing changes unless everything can: a reload first loads all files, then has every worker compile and bind, and only
+ * then commits; any failure leaves the running generation as it was.
  */
 import { cpus } from "node:os";
 import { type Admin, openAdmin } from "./admin.ts";
-import { systemClock } from "./cluster/clock.ts";
-import { connectTlsWith } from "./cluster/handshake.ts";
-import { Cluster, type ClusterOptions } from "./cluster/membership.ts";
-import type { ClusterConfig, Config, ListenerConfig } from "./config/config.ts";
-import { DnsClient } from "./dns/client.ts";
-import { createTargetSource } from "./dns/source.ts";
+import type { Cluster } from "./cluster/membership.ts";
+import { Clusters } from "./clusters.ts";
+import type { Config } from "./config/config.ts";
+import { same } from "./config/equality.ts";
 import { ProxyError } from "./errors.ts";
-import { type Plan, socketKey } from "./generation.ts";
+import { Identities, type LoadedIdentities, loadIdentities } from "./identities.ts";
 import { budgetDescriptors } from "./listen/descriptors.ts";
-import { type Bound, bindListener } from "./listen/socket.ts";
 import { createSharedSources } from "./listen/sources.ts";
-import { claimPath } from "./listen/unix.ts";
-import { createClusterRow, createListenerRow } from "./observe/counters.ts";
-import { DnsAnswers } from "./observe/dns-answers.ts";
+import type { DnsAnswers } from "./observe/dns-answers.ts";
 import { type Log, openLog } from "./observe/log.ts";
-import { clientSpec } from "./tls/context.ts";
-import { type Identity, loadIdentity } from "./tls/identity.ts";
-import { peerFromDer } from "./tls/peer.ts";
+import { Rows } from "./rows.ts";
+import { Sockets } from "./sockets.ts";
+import type { Identity } from "./tls/identity.ts";
 import { TicketKeys } from "./tls/tickets.ts";
-import { IdentityWatch } from "./tls/watch.ts";
 import { type Choice, chooseTransport } from "./transport/choice.ts";
 import { formatAddress, type SocketAddress } from "./wire/address.ts";
-import { encodeProxyHeader } from "./wire/proxy-header.ts";
 import {
   BEATS,
   CONNECTION_LIMIT,
@@ -60,20 +53,14 @@ export class Proxy {
     gauges: new Int32Array(new SharedArrayBuffer((BEATS + MAX_WORKERS) * 4)),
     sources: createSharedSources(),
   };
-  readonly #listenerRows = new Map<string, Float64Array[]>();
-  readonly #clusterRows = new Map<string, Float64Array[]>();
-  readonly #listenerLive = new Map<string, Int32Array>();
-  readonly #bound = new Map<string, Bound>();
-  readonly #watches = new Map<string, IdentityWatch>();
+  readonly #rows = new Rows();
+  readonly #sockets = new Sockets();
+  readonly #identities: Identities;
+  readonly #clusters: Clusters;
   readonly #reloads = { ok: 0, failed: 0 };
   readonly #startedAt = Date.now();
-  readonly #dnsAnswers = new DnsAnswers();
-  #dnsClient: DnsClient;
   #admin: Admin | null = null;
-  #addresses = new Map<string, SocketAddress>();
   #config: Config;
-  #identities: Readonly<Record<string, Identity>> = {};
-  #clusters = new Map<string, Cluster>();
   #workers: Workers | null = null;
   #choice: Choice | null = null;
   #generation = 0;
@@ -86,8 +73,15 @@ export class Proxy {
 
   constructor(config: Config, options: ProxyOptions = {}) {
     this.#config = config;
-    this.#dnsClient = new DnsClient(config.dns);
     this.#log = options.log ?? openLog(config.log);
+    this.#identities = new Identities({
+      log: this.#log,
+      renew: (identity, due) => this.#renew(identity, due),
+    });
+    this.#clusters = new Clusters({
+      log: this.#log,
+      onSet: (set) => this.#workers?.broadcast({ type: "set", set }),
+    });
     this.#onDeath =
       options.onDeath ??
       ((error) => {
@@ -110,7 +104,7 @@ export class Proxy {
   }
   /** Bound addresses by listener name; port 0 is resolved. */
   get addresses(): ReadonlyMap<string, SocketAddress> {
-    return this.#addresses;
+    return this.#sockets.addresses;
   }
   /** Where the admin door is; null while there is none. */
   get adminAddress(): SocketAddress | null {
@@ -124,16 +118,16 @@ export class Proxy {
     return this.#reloads;
   }
   get dnsAnswers(): DnsAnswers {
-    return this.#dnsAnswers;
+    return this.#clusters.dnsAnswers;
   }
   get log(): Log {
     return this.#log;
   }
-  get identities(): Readonly<Record<string, Identity>> {
-    return this.#identities;
+  get identities(): LoadedIdentities {
+    return this.#identities.current;
   }
   get clusters(): ReadonlyMap<string, Cluster> {
-    return this.#clusters;
+    return this.#clusters.current;
   }
   get gauges(): Int32Array {
     return this.#shared.gauges;
@@ -143,10 +137,10 @@ export class Proxy {
   }
   /** This process's counter rows, one per worker. */
   listenerRows(): ReadonlyMap<string, readonly Float64Array[]> {
-    return this.#listenerRows;
+    return this.#rows.listeners;
   }
   clusterRows(): ReadonlyMap<string, readonly Float64Array[]> {
-    return this.#clusterRows;
+    return this.#rows.clusters;
   }
 
   /** Resolves when every listener accepts. Rejects with a ProxyError, everything released. */
@@ -215,7 +209,7 @@ export class Proxy {
     const limit = new Promise<void>((resolve) => {
       if (ms > 0) deadline = setTimeout(resolve, ms);
     });
-    this.#closeBound();
+    this.#sockets.close();
     await Promise.race([this.#workers!.drain(), limit]);
     clearTimeout(deadline);
   }
@@ -272,7 +266,7 @@ export class Proxy {
         transport: choice.transport,
         workers: this.#workers.count,
         listeners: Object.fromEntries(
-          [...this.#addresses].map(([name, address]) => [name, formatAddress(address)]),
+          [...this.#sockets.addresses].map(([name, address]) => [name, formatAddress(address)]),
         ),
         ...(this.#admin === null ? {} : { admin: formatAddress(this.#admin.address) }),
         connections_limit: this.#shared.gauges[CONNECTION_LIMIT],
@@ -282,44 +276,43 @@ export class Proxy {
   }
 
   /** Makes one generation of a configuration and identities and switches to it, or throws and changes nothing. */
-  async #apply(config: Config, identities: Readonly<Record<string, Identity>>): Promise<void> {
+  async #apply(config: Config, identities: LoadedIdentities): Promise<void> {
     if (this.#state === "draining" || this.#state === "stopped") {
       throw new ProxyError("USAGE", `the proxy is ${this.#state}`);
     }
     const workers = this.#workers!;
     const generation = this.#generation + 1;
-    const dnsClient = same(config.dns, this.#config.dns) ? this.#dnsClient : new DnsClient(config.dns);
-    const clusters = this.#nextClusters(config, identities, dnsClient);
-    const fresh = await this.#bindMissing(config);
-    let admin = this.#admin;
+    const clusters = this.#clusters.next(config, identities);
+    const fresh = await this.#sockets.open(config.listeners, this.#choice!.transport);
+    const door = this.#admin;
+    let admin = door;
+    let addresses: Readonly<Record<string, SocketAddress>>;
     try {
       admin = await this.#nextAdmin(config);
-      const plans = Array.from({ length: workers.count }, (_, worker) =>
-        this.#plan(generation, config, identities, clusters, worker),
+      const plan = {
+        generation,
+        config,
+        identities,
+        ticketKeys: this.#tickets.current(),
+        sets: [...clusters.byName.values()].map((cluster) => cluster.set),
+        descriptors: this.#sockets.descriptors(config.listeners),
+      };
+      addresses = await workers.prepare(
+        this.#rows.of(config, workers.count).map((rows) => ({ ...plan, ...rows })),
       );
-      const bound = await workers.prepare(plans);
-      this.#addresses = this.#resolvedAddresses(config, bound);
     } catch (thrown) {
-      for (const bound of fresh) this.#unbind(bound);
-      if (admin !== this.#admin) await admin?.close();
+      this.#sockets.abandon(fresh);
+      if (admin !== door) await admin?.close();
       throw thrown;
     }
     this.#limitConnections(config);
     workers.broadcast({ type: "commit", generation });
     this.#generation = generation;
     this.#config = config;
-    this.#dnsClient = dnsClient;
-    this.#identities = identities;
-    const before = this.#clusters;
-    this.#clusters = clusters;
-    for (const [name, cluster] of before) if (!clusters.has(name)) cluster.stop();
-    // A changed cluster takes over from the one before, which it stops itself.
-    for (const [name, cluster] of clusters) if (before.get(name) !== cluster) cluster.start();
-    const kept = new Set(config.listeners.map(socketKey));
-    for (const [address, bound] of this.#bound) if (!kept.has(address)) this.#unbind(bound);
-    this.#watchIdentities();
+    this.#clusters.commit(clusters);
+    this.#sockets.commit(config.listeners, addresses);
+    this.#identities.commit(config, identities);
     this.#log.level(config.log.level);
-    const door = this.#admin;
     this.#admin = admin;
     if (door !== admin) await door?.close();
   }
@@ -343,214 +336,29 @@ export class Proxy {
     return openAdmin(this, admin.listen);
   }
 
-  #plan(
-    generation: number,
-    config: Config,
-    identities: Readonly<Record<string, Identity>>,
-    clusters: ReadonlyMap<string, Cluster>,
-    worker: number,
-  ): Plan {
-    const rowsOf = (
-      rows: Map<string, Float64Array[]>,
-      name: string,
-      create: () => Float64Array,
-    ): Float64Array => {
-      let all = rows.get(name);
-      if (all === undefined) {
-        all = Array.from({ length: this.#workers!.count }, create);
-        rows.set(name, all);
-      }
-      return all[worker]!;
-    };
-    const byListener = <T>(value: (listener: ListenerConfig) => T): Record<string, T> =>
-      Object.fromEntries(config.listeners.map((listener) => [listener.name, value(listener)]));
-    const descriptors: Record<string, number> = {};
-    for (const listener of config.listeners) {
-      const bound = this.#bound.get(socketKey(listener));
-      if (bound !== undefined) descriptors[listener.name] = bound.descriptor;
-    }
-    return {
-      generation,
-      config,
-      identities,
-      ticketKeys: this.#tickets.current(),
-      sets: [...clusters.values()].map((cluster) => cluster.set),
-      descriptors,
-      listenerRows: byListener((listener) => rowsOf(this.#listenerRows, listener.name, createListenerRow)),
-      clusterRows: Object.fromEntries(
-        Object.keys(config.clusters).map((name) => [name, rowsOf(this.#clusterRows, name, createClusterRow)]),
-      ),
-      listenerLive: byListener((listener) => {
-        let live = this.#listenerLive.get(listener.name);
-        if (live === undefined) {
-          live = new Int32Array(new SharedArrayBuffer(4));
-          this.#listenerLive.set(listener.name, live);
-        }
-        return live;
-      }),
-    };
-  }
-
-  /** Clusters of a new configuration: those that did not change are the running ones, with their state. */
-  #nextClusters(
-    config: Config,
-    identities: Readonly<Record<string, Identity>>,
-    dnsClient: DnsClient,
-  ): Map<string, Cluster> {
-    const next = new Map<string, Cluster>();
-    for (const [name, cluster] of Object.entries(config.clusters)) {
-      const running = this.#clusters.get(name);
-      const identity = cluster.tls?.identity ?? null;
-      const unchanged =
-        identity === null || this.#identities[identity]?.version === identities[identity]?.version;
-      if (
-        running !== undefined &&
-        unchanged &&
-        same([running.config, this.#config.dns], [cluster, config.dns])
-      ) {
-        next.set(name, running);
-        continue;
-      }
-      next.set(
-        name,
-        new Cluster(cluster, this.#clusterOptions(cluster, identities, dnsClient), running ?? null),
-      );
-    }
-    return next;
-  }
-
-  #clusterOptions(
-    cluster: ClusterConfig,
-    identities: Readonly<Record<string, Identity>>,
-    dnsClient: DnsClient,
-  ): ClusterOptions {
-    const { tls } = cluster;
-    return {
-      createSource: (query) => createTargetSource(query, cluster, dnsClient, this.#dnsAnswers.count),
-      connectTls:
-        tls === null
-          ? null
-          : connectTlsWith(
-              clientSpec(cluster, tls.identity === null ? null : identities[tls.identity]!),
-              tls.serverName,
-              peerFromDer,
-            ),
-      preamble: cluster.proxyProtocol === "off" ? null : localHeader(cluster.proxyProtocol),
-      clock: systemClock,
-      random: Math.random,
-      onSet: (set) => this.#workers?.broadcast({ type: "set", set }),
-      onEvent: ({ level, message, ...fields }) => this.#log.events[level](fields, message),
-    };
-  }
-
-  /** A watch that is still right goes on: what it is about to see must not be lost. */
-  #watchIdentities(): void {
-    const wanted = this.#config.identities;
-    for (const [name, watch] of this.#watches) {
-      const right = same(watch.config, wanted[name]) && watch.version === this.#identities[name]?.version;
-      if (right) continue;
-      watch.close();
-      this.#watches.delete(name);
-    }
-    for (const config of Object.values(wanted)) {
-      const { name } = config;
-      if (!config.watch || this.#watches.has(name)) continue;
-      const watch = new IdentityWatch({
-        config,
-        current: this.#identities[name]!,
-        changed: (renewed) => void this.#renewed(watch, renewed),
-        failed: (error) =>
-          this.#log.events.error(
-            { identity: name, error: error.message },
-            "identity cannot be renewed, the last good one stays",
-          ),
-      });
-      this.#watches.set(name, watch);
-      // The files may have changed since they were read.
-      void watch.look();
-    }
-  }
-
   /** A renewed certificate is a new generation of the same configuration. */
-  async #renewed(watch: IdentityWatch, identity: Identity): Promise<void> {
-    const { name } = identity;
-    try {
-      await this.#inTurn(async () => {
-        // A reload may have come first and read the same files, or given the name to others.
-        if (this.#watches.get(name) !== watch || this.#identities[name]?.version === identity.version) return;
-        await this.#apply(this.#config, { ...this.#identities, [name]: identity });
-        this.#log.events.info(
-          { identity: name, not_after: identity.notAfter, generation: this.#generation },
-          "identity renewed",
-        );
-      });
-    } catch (thrown) {
-      this.#log.events.error(
-        { identity: name, error: (thrown as Error).message },
-        "identity cannot be used, the last good one stays",
+  async #renew(identity: Identity, due: () => boolean): Promise<void> {
+    const { name, notAfter } = identity;
+    await this.#inTurn(async () => {
+      if (!due()) return;
+      await this.#apply(this.#config, { ...this.#identities.current, [name]: identity });
+      this.#log.events.info(
+        { identity: name, not_after: notAfter, generation: this.#generation },
+        "identity renewed",
       );
-    }
+    });
   }
 
   #scheduleTickets(): void {
     this.#ticketTimer = setTimeout(() => {
       this.#tickets.rotate();
-      void this.#inTurn(() => this.#apply(this.#config, this.#identities))
+      void this.#inTurn(() => this.#apply(this.#config, this.#identities.current))
         .catch((error: Error) => this.#log.events.error({ error: error.message }, "ticket keys not rotated"))
         .finally(() => {
           if (this.#state === "running") this.#scheduleTickets();
         });
     }, this.#tickets.due());
     this.#ticketTimer.unref();
-  }
-
-  // ── sockets ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** On epoll control binds, so that all workers share one queue. Rejects with what it bound released. */
-  async #bindMissing(config: Config): Promise<Bound[]> {
-    const fresh: Bound[] = [];
-    const standing = new Set(this.#generation === 0 ? [] : this.#config.listeners.map(socketKey));
-    try {
-      for (const listener of config.listeners) {
-        const { name, address } = listener;
-        if (address.kind === "systemd" || standing.has(socketKey(listener))) continue;
-        if (address.kind === "unix") await claimPath(address.path, `listener ${name}`);
-        if (this.#choice!.transport !== "epoll") continue;
-        const bound = bindListener(name, address);
-        this.#bound.set(socketKey(listener), bound);
-        fresh.push(bound);
-      }
-    } catch (thrown) {
-      for (const bound of fresh) this.#unbind(bound);
-      throw thrown;
-    }
-    return fresh;
-  }
-
-  #unbind(bound: Bound): void {
-    for (const [key, value] of this.#bound) if (value === bound) this.#bound.delete(key);
-    bound.close();
-  }
-
-  #closeBound(): void {
-    for (const bound of [...this.#bound.values()]) this.#unbind(bound);
-  }
-
-  #resolvedAddresses(
-    config: Config,
-    fresh: Readonly<Record<string, SocketAddress>>,
-  ): Map<string, SocketAddress> {
-    const addresses = new Map<string, SocketAddress>();
-    for (const listener of config.listeners) {
-      const { name } = listener;
-      const previous = this.#config.listeners.find((old) => socketKey(old) === socketKey(listener));
-      const bound =
-        this.#bound.get(socketKey(listener))?.address ??
-        fresh[name] ??
-        (previous === undefined ? undefined : this.#addresses.get(previous.name));
-      if (bound !== undefined) addresses.set(name, bound);
-    }
-    return addresses;
   }
 
   // ── workers ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -566,7 +374,7 @@ export class Proxy {
         );
         return;
       case "failures":
-        this.#clusters.get(event.cluster)?.report(event.endpoint, event.count);
+        this.#clusters.current.get(event.cluster)?.report(event.endpoint, event.count);
         return;
     }
   }
@@ -579,14 +387,13 @@ export class Proxy {
   /** No new generation comes of itself any more. */
   #stopRenewing(): void {
     if (this.#ticketTimer !== null) clearTimeout(this.#ticketTimer);
-    for (const watch of this.#watches.values()) watch.close();
-    this.#watches.clear();
+    this.#identities.unwatch();
   }
 
   async #release(): Promise<void> {
     this.#stopRenewing();
-    for (const cluster of this.#clusters.values()) cluster.stop();
-    this.#closeBound();
+    this.#clusters.stop();
+    this.#sockets.close();
     await this.#workers?.stop();
     await this.#admin?.close();
     const dropped = this.#shared.gauges[DROPPED_LINES]!;
@@ -601,32 +408,7 @@ export class Proxy {
   }
 }
 
-async function loadIdentities(config: Config): Promise<Readonly<Record<string, Identity>>> {
-  const entries = await Promise.all(
-    Object.values(config.identities).map(
-      async (identity) => [identity.name, await loadIdentity(identity)] as const,
-    ),
-  );
-  return Object.fromEntries(entries);
-}
-
-/** What a health check says ahead: it speaks for the proxy, not for a client. */
-function localHeader(version: "v1" | "v2"): Uint8Array {
-  return encodeProxyHeader({
-    version: version === "v1" ? 1 : 2,
-    command: "local",
-    source: null,
-    destination: null,
-    tlvs: {},
-  });
-}
-
 /** `auto`: one per CPU. */
 function workerCount(config: Config): number {
   return Math.min(config.workers === "auto" ? cpus().length : config.workers, MAX_WORKERS);
-}
-
-/** Configurations are plain data in a fixed key order. */
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }

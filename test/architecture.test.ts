@@ -13,7 +13,12 @@ const LEVEL: Readonly<Record<string, number>> = {
   cli: 1,
   index: 1,
   proxy: 3,
+  // What the control plane is made of: rooms side by side, which do not know each other.
   admin: 4,
+  clusters: 4,
+  identities: 4,
+  rows: 4,
+  sockets: 4,
   workers: 4,
   thread: 5,
 
