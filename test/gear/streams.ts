@@ -26,6 +26,16 @@ export class Arrivals {
 export function abort(socket: Socket): void {
   const raw = (socket as Socket & { _parent?: Socket })._parent ?? socket;
   raw.on("error", () => {});
+  // While an end is on its way libuv refuses to reset (EINVAL), and Node never closes the descriptor then.
+  if (socket.writableEnded && !socket.writableFinished && !socket.destroyed) {
+    socket.once("finish", () => reset(socket, raw));
+    socket.once("close", () => raw.destroy());
+  } else {
+    reset(socket, raw);
+  }
+}
+
+function reset(socket: Socket, raw: Socket): void {
   raw.resetAndDestroy();
   socket.destroy();
 }
