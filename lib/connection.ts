@@ -12,21 +12,32 @@
 
 import { type Endpoint, enter, leave } from "./cluster/endpoint.ts";
 import type { RouteConfig } from "./config/config.ts";
-import { asProxyError, type ProxyError, type Reason } from "./errors.ts";
+import {
+  asProxyError,
+  classifyDial,
+  classifyDownstream,
+  classifyFailure,
+  classifyRelay,
+  classifyUpstream,
+  endsInOrder,
+  type ProxyError,
+  type Reason,
+} from "./errors.ts";
 import type { ClusterScope, ListenerScope } from "./generation.ts";
 import { countAccepted, countBytes, countDial, countEnded, countHandshake } from "./observe/counters.ts";
-import { ConnectionRecord } from "./observe/record.ts";
+import { ConnectionRecord, type Phase } from "./observe/record.ts";
 import type { Timer } from "./timing/wheel.ts";
 import { announcement } from "./tls/announcement.ts";
 import type { Look, RelayEnd, Stream, Transport } from "./transport/transport.ts";
 import { formatAddress, type SocketAddress } from "./wire/address.ts";
 import { ALERT, plainAlert } from "./wire/alert.ts";
-import { parseHello } from "./wire/hello.ts";
+import { type HelloVerdict, parseHello } from "./wire/hello.ts";
 import {
   decodeProxyHeader,
   encodeProxyHeader,
   MAX_PROXY_HEADER,
   type ProxyHeader,
+  type ProxyVerdict,
 } from "./wire/proxy-header.ts";
 
 /** What a connection asks of the worker it lives in. */
@@ -45,8 +56,6 @@ export interface Surroundings {
   fault(thrown: unknown): void;
 }
 
-type Phase = "hello" | "handshake" | "wait" | "dial" | "originate" | "relay";
-
 // A lifetime ends up to a tenth early, at random, so that connections born together do not end together.
 const LIFETIME_JITTER = 0.1;
 
@@ -59,7 +68,6 @@ export class Connection {
   /** Endpoints that failed; null while none has. */
   #failedEndpoints: Endpoint[] | null = null;
   #upstream: Stream | null = null;
-  #phase: Phase = "hello";
   #phaseStarted: number;
   /** From when the hello deadline runs: a PROXY header, then a hello, share it, and dripping does not extend it. */
   #helloStarted: number;
@@ -167,53 +175,55 @@ export class Connection {
 
   #watchDownstream(): void {
     this.#downstream.onFailure = this.#guard((error) =>
-      this.#end(failureOf("client_reset", error), error.message),
+      this.#end(classifyFailure(error, "client_reset"), error.message),
     );
   }
 
   // ── sniff ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #sniffHeader(next: () => void): void {
-    const { mode } = this.listener.config.proxyProtocol;
-    const trusted = this.#trusted();
-    if (!trusted && mode === "require") {
-      return this.#end("untrusted_proxy_header", `${this.record.source} is not in proxy_protocol.trusted`);
-    }
-    this.#enter("hello", this.listener.config.timeouts.hello);
+    const { proxyProtocol, timeouts } = this.listener.config;
+    this.#enter("sniff", timeouts.hello);
+    if (proxyProtocol.mode === "require" && !this.#trusted()) return this.#distrust();
     this.#peek(MAX_PROXY_HEADER, (bytes, ended) => {
       const verdict = decodeProxyHeader(bytes);
-      switch (verdict.kind) {
-        case "more":
-          if (!ended && verdict.need <= MAX_PROXY_HEADER) return verdict.need;
-          // Who has nothing to say at all may still want to hear.
-          if (bytes.length === 0 && mode === "accept") {
-            if (this.#countSource()) next();
-            return 0;
-          }
-          this.#end(
-            "bad_proxy_header",
-            ended ? "the client closed within the header" : "the header is too long",
-          );
-          return 0;
-        case "bad":
-          this.#end("bad_proxy_header", verdict.why);
-          return 0;
-        case "absent":
-          if (mode === "require")
-            this.#end("bad_proxy_header", "no PROXY header, and this listener requires one");
-          else if (this.#countSource()) next();
-          return 0;
-        default:
-          if (!trusted) {
-            this.#end("untrusted_proxy_header", `${this.record.source} is not in proxy_protocol.trusted`);
-            return 0;
-          }
-          this.#downstream.skip(verdict.length);
-          this.#adopt(verdict.header);
-          if (this.#countSource()) next();
-          return 0;
-      }
+      if (verdict.kind === "more" && !ended && verdict.need <= MAX_PROXY_HEADER) return verdict.need;
+      if (this.#acceptHeader(verdict, bytes.length, ended) && this.#countSource()) next();
+      return 0;
     });
+  }
+
+  /** Whether the connection goes on after what was found where a PROXY header may be. */
+  #acceptHeader(verdict: ProxyVerdict, shown: number, ended: boolean): boolean {
+    const required = this.listener.config.proxyProtocol.mode === "require";
+    switch (verdict.kind) {
+      case "more":
+        // Who has nothing to say at all may still want to hear.
+        if (shown === 0 && !required) return true;
+        this.#end(
+          "bad_proxy_header",
+          ended ? "the client closed within the header" : "the header is too long",
+        );
+        return false;
+      case "bad":
+        this.#end("bad_proxy_header", verdict.why);
+        return false;
+      case "absent":
+        if (required) this.#end("bad_proxy_header", "no PROXY header, and this listener requires one");
+        return !required;
+      default:
+        if (!this.#trusted()) {
+          this.#distrust();
+          return false;
+        }
+        this.#downstream.skip(verdict.length);
+        this.#adopt(verdict.header);
+        return true;
+    }
+  }
+
+  #distrust(): void {
+    this.#end("untrusted_proxy_header", `${this.record.source} is not in proxy_protocol.trusted`);
   }
 
   /** Whether a PROXY header from this client is believed. Who may open a UNIX socket, the file system has decided. */
@@ -250,37 +260,36 @@ export class Connection {
     if (!table.clientFirst && table.matchEarly(this.#clientHost(), this.#destination()) !== null)
       return this.#match();
     const limit = this.listener.helloBytes;
-    this.#enter("hello", this.listener.config.timeouts.hello);
+    this.#enter("sniff", this.listener.config.timeouts.hello);
     this.#peek(limit, (bytes, ended) => {
       const verdict = parseHello(bytes, limit);
-      switch (verdict.kind) {
-        case "more":
-          if (ended) {
-            this.#end(
-              "bad_hello",
-              bytes.length === 0 ? "closed before a hello" : "closed in the middle of the hello",
-            );
-            return 0;
-          }
-          return verdict.need;
-        case "bad":
-          this.#refuse("bad_hello", verdict.why, verdict.alert);
-          return 0;
-        case "not_tls":
-          if (table.needsTls) this.#refuse("bad_hello", verdict.why, null);
-          else this.#match();
-          return 0;
-        default: {
-          const { hello } = verdict;
-          this.#isTls = true;
-          this.#alpnOffered = hello.alpn;
-          this.record.sni = hello.serverName;
-          this.record.alpn = hello.alpn[0] ?? null;
-          this.#match();
-          return 0;
-        }
-      }
+      if (verdict.kind === "more" && !ended) return verdict.need;
+      this.#judgeHello(verdict, bytes.length);
+      return 0;
     });
+  }
+
+  #judgeHello(verdict: HelloVerdict, shown: number): void {
+    switch (verdict.kind) {
+      case "more":
+        return this.#end(
+          "bad_hello",
+          shown === 0 ? "closed before a hello" : "closed in the middle of the hello",
+        );
+      case "bad":
+        return this.#refuse("bad_hello", verdict.why, verdict.alert);
+      case "not_tls":
+        if (this.listener.table.needsTls) return this.#refuse("bad_hello", verdict.why, null);
+        return this.#match();
+      default: {
+        const { hello } = verdict;
+        this.#isTls = true;
+        this.#alpnOffered = hello.alpn;
+        this.record.sni = hello.serverName;
+        this.record.alpn = hello.alpn[0] ?? null;
+        return this.#match();
+      }
+    }
   }
 
   // ── match ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -308,16 +317,14 @@ export class Connection {
   // ── terminate and authorise ────────────────────────────────────────────────────────────────────────────────────────
 
   #terminate(route: RouteConfig): void {
-    this.record.phase = "handshake";
     this.#enter("handshake", this.listener.config.timeouts.handshake);
     const context = this.listener.contextOf(route);
     const secured = this.#guard((error: ProxyError | null) => {
       this.record.downstreamTls = this.#downstream.tls;
-      if (error !== null) return this.#end(downstreamReason(error), error.message);
+      if (error !== null) return this.#end(classifyDownstream(error), error.message);
       this.#shaken(true);
       const { mode, position } = this.listener.config.proxyProtocol;
       if (mode === "off" || position === "outer") return this.#pick();
-      this.record.phase = "sniff";
       this.#helloStarted = this.#around.transport.now();
       this.#sniffHeader(() => this.#pick());
     });
@@ -347,7 +354,7 @@ export class Connection {
     const wait = this.listener.config.timeouts.connect;
     this.#connectBy = this.#around.transport.now() + wait;
     if (cluster.view.resolved) return this.#tryNext();
-    this.#enter("wait", wait);
+    this.#enter("pick", wait);
     this.#waiting = cluster.view.whenResolved(
       this.#guard(() => {
         this.#waiting = null;
@@ -372,15 +379,12 @@ export class Connection {
     this.#endpoint = endpoint;
     enter(endpoint);
     cluster.view.dialled(endpoint);
-    this.record.phase = "dial";
     this.record.endpoint = endpoint.key;
     this.#enter("dial", this.#dialPatience(cluster));
     const dialled = this.#guard((error: ProxyError | null) => {
       if (error !== null) {
         this.#upstream = null;
-        if (error.code === "RESET") return this.#dialFailed("upstream_reset", error.message);
-        const reason = error.code === "DIAL_TIMEOUT" ? "dial_timeout" : "dial_failed";
-        return this.#dialFailed(reason, error.message, error.code !== "TRANSPORT");
+        return this.#dialFailed(classifyDial(error), error.message, error.code !== "TRANSPORT");
       }
       const ms = transport.now() - this.#phaseStarted;
       this.record.dialMs = ms;
@@ -415,7 +419,6 @@ export class Connection {
   // ── originate ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #originate(cluster: ClusterScope, endpoint: Endpoint): void {
-    this.record.phase = "originate";
     this.#enter("originate", this.listener.config.timeouts.handshake);
     const upstream = this.#upstream!;
     const { address } = endpoint;
@@ -423,7 +426,8 @@ export class Connection {
     const serverName = cluster.config.tls?.serverName ?? ownName;
     const secured = this.#guard((error: ProxyError | null) => {
       this.record.upstreamTls = upstream.tls;
-      if (error !== null) return this.#dialFailed(upstreamReason(error), `${endpoint.key}: ${error.message}`);
+      if (error !== null)
+        return this.#dialFailed(classifyUpstream(error), `${endpoint.key}: ${error.message}`);
       // Who completes a handshake works; who only accepts has proved nothing yet.
       cluster.view.dialSucceeded(endpoint);
       this.#connected();
@@ -476,7 +480,6 @@ export class Connection {
     const { transport } = this.#around;
     this.record.phase = "relay";
     this.record.lastActive = transport.now();
-    this.#phase = "relay";
     this.#armRelay();
     // From here on the relay hears of failures; an idle connection keeps nothing that it does not need.
     this.#downstream.onFailure = null;
@@ -487,23 +490,19 @@ export class Connection {
 
   #relayed(end: RelayEnd): void {
     if (end.how === "ok") return this.#end("ok", null);
-    const { error } = end;
-    // Neither side failed: a fault of ours, contained by the transport.
-    if (end.side === null) return this.#end("internal", error?.message ?? null);
-    if (end.side === "downstream") return this.#end("client_reset", error?.message ?? null);
-    // In TLS 1.3 an upstream refuses our certificate after our handshake is done: its alert is its first answer.
-    const refusal = error?.alert !== undefined && this.record.bytesDown === 0;
-    if (this.record.bytesDown === 0) this.#cluster!.view.dialFailed(this.#endpoint!);
-    this.#end(refusal ? "upstream_denied" : "upstream_reset", error?.message ?? null);
+    const { side, error } = end;
+    const unanswered = this.record.bytesDown === 0;
+    if (side === "upstream" && unanswered) this.#cluster!.view.dialFailed(this.#endpoint!);
+    this.#end(classifyRelay(side, error, unanswered), error?.message ?? null);
   }
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #enter(phase: Phase, ms: number): void {
-    this.#phase = phase;
+    this.record.phase = phase;
     const now = this.#around.transport.now();
     this.#phaseStarted = now;
-    const left = phase === "hello" ? ms - (now - this.#helloStarted) : ms;
+    const left = phase === "sniff" ? ms - (now - this.#helloStarted) : ms;
     this.#timer.start(Math.max(left, 1));
   }
 
@@ -526,12 +525,12 @@ export class Connection {
 
   #deadline(): void {
     const { timeouts } = this.listener.config;
-    switch (this.#phase) {
-      case "hello":
+    switch (this.record.phase) {
+      case "sniff":
         return this.#end("hello_timeout", `no complete hello within ${timeouts.hello} ms`);
       case "handshake":
         return this.#end("handshake_timeout", `no complete TLS handshake within ${timeouts.handshake} ms`);
-      case "wait":
+      case "pick":
         return this.#end(
           "no_endpoint",
           `cluster ${this.#cluster!.config.name} was not resolved within ${timeouts.connect} ms`,
@@ -589,11 +588,9 @@ export class Connection {
     if (record.phase === "handshake") this.#shaken(false);
     record.phase = "ended";
     if (record.sniffMs === null) record.sniffMs = now - record.started;
-    const orderly = ORDERLY.has(reason);
-    if (orderly) this.#downstream.finish();
-    else this.#downstream.reset();
-    if (orderly) this.#upstream?.finish();
-    else this.#upstream?.reset();
+    const close = endsInOrder(reason) ? "finish" : "reset";
+    this.#downstream[close]();
+    this.#upstream?.[close]();
     if (this.#endpoint !== null) {
       if (reason === "ok" || record.bytesDown > 0) this.#cluster!.view.dialSucceeded(this.#endpoint);
       leave(this.#endpoint);
@@ -613,48 +610,6 @@ export class Connection {
   #destination(): SocketAddress {
     return this.#announced?.destination ?? this.#downstream.local;
   }
-}
-
-/**
- * Reasons after which both sides are closed in order: the stream ended where it should, or an answer (an alert) must
- * arrive. After any other the bytes are incomplete, and only a reset says so.
- */
-const ORDERLY: ReadonlySet<Reason> = new Set<Reason>([
-  "ok",
-  "idle",
-  "no_route",
-  "bad_hello",
-  "handshake_failed",
-  "denied",
-  "expired",
-  "revoked",
-]);
-
-/** A stream that fails by a fault of ours was not reset by the other side. */
-function failureOf(reset: Reason, error: ProxyError): Reason {
-  return error.code === "INTERNAL" ? "internal" : reset;
-}
-
-function downstreamReason(error: ProxyError): Reason {
-  switch (error.code) {
-    case "DENIED":
-      return "denied";
-    case "EXPIRED":
-      return "expired";
-    case "REVOKED":
-      return "revoked";
-    case "RESET":
-      return "client_reset";
-    case "HANDSHAKE":
-      return "handshake_failed";
-    default:
-      return "internal";
-  }
-}
-
-function upstreamReason(error: ProxyError): Reason {
-  const refused = error.code === "DENIED" || error.code === "EXPIRED" || error.code === "REVOKED";
-  return refused ? "upstream_denied" : "upstream_handshake_failed";
 }
 
 /** What limits count a client by: its address without the port; all of a UNIX socket's clients are one. */

@@ -95,3 +95,71 @@ export function asProxyError(thrown: unknown): ProxyError {
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new ProxyError("INTERNAL", message, { cause: thrown });
 }
+
+/**
+ * Reasons after which both sides are closed in order: the stream ended where it should, or an answer (an alert) must
+ * arrive. After any other the bytes are incomplete, and only a reset says so.
+ */
+const ORDERLY: ReadonlySet<Reason> = new Set<Reason>([
+  "ok",
+  "idle",
+  "no_route",
+  "bad_hello",
+  "handshake_failed",
+  "denied",
+  "expired",
+  "revoked",
+]);
+
+/** Whether both sides are closed in order after this reason, not reset. */
+export function endsInOrder(reason: Reason): boolean {
+  return ORDERLY.has(reason);
+}
+
+/** Why a stream failed: `reset`, unless it was a fault of ours and the other side did nothing. */
+export function classifyFailure(error: ProxyError, reset: Reason): Reason {
+  return error.code === "INTERNAL" ? "internal" : reset;
+}
+
+/** Why a handshake with a client failed. */
+export function classifyDownstream(error: ProxyError): Reason {
+  switch (error.code) {
+    case "DENIED":
+      return "denied";
+    case "EXPIRED":
+      return "expired";
+    case "REVOKED":
+      return "revoked";
+    case "RESET":
+      return "client_reset";
+    case "HANDSHAKE":
+      return "handshake_failed";
+    default:
+      return "internal";
+  }
+}
+
+/** Why a dial failed. */
+export function classifyDial(error: ProxyError): Reason {
+  if (error.code === "RESET") return "upstream_reset";
+  return error.code === "DIAL_TIMEOUT" ? "dial_timeout" : "dial_failed";
+}
+
+/** Why a handshake with an endpoint failed. */
+export function classifyUpstream(error: ProxyError): Reason {
+  const refused = error.code === "DENIED" || error.code === "EXPIRED" || error.code === "REVOKED";
+  return refused ? "upstream_denied" : "upstream_handshake_failed";
+}
+
+/** Why a relay ended that did not end in order. `unanswered`: the upstream had not sent a byte. */
+export function classifyRelay(
+  side: "downstream" | "upstream" | null,
+  error: ProxyError | null,
+  unanswered: boolean,
+): Reason {
+  // Neither side failed: a fault of ours, contained by the transport.
+  if (side === null) return "internal";
+  if (side === "downstream") return "client_reset";
+  // In TLS 1.3 an upstream refuses our certificate after our handshake is done: its alert is its first answer.
+  return error?.alert !== undefined && unanswered ? "upstream_denied" : "upstream_reset";
+}
