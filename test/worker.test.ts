@@ -1,0 +1,178 @@
+/** The worker between prepare and commit, and what it tells of faults that were contained. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { directEndpoint, type EndpointSet } from "../lib/cluster/endpoint.ts";
+import type { Config } from "../lib/config/config.ts";
+import { type ConfigInput, normalizeConfig } from "../lib/config/parse.ts";
+import { ProxyError } from "../lib/errors.ts";
+import { createSharedSources } from "../lib/listen/sources.ts";
+import { Rows } from "../lib/rows.ts";
+import { parseAddress, type SocketAddress } from "../lib/wire/address.ts";
+import { BEATS, CONNECTION_LIMIT, CONNECTIONS, type Event, Worker } from "../lib/worker.ts";
+import { type ScriptedListening, type ScriptedStream, ScriptedTransport } from "./gear/scripted.ts";
+
+const ENDPOINT = "10.0.0.7:80";
+const OTHER = "10.0.0.8:80";
+
+/** A worker on a scripted transport; the test plays control. */
+class Bench {
+  readonly transport = new ScriptedTransport();
+  readonly gauges = new Int32Array(new SharedArrayBuffer((BEATS + 1) * 4));
+  readonly events: Event[] = [];
+  readonly worker: Worker;
+  readonly #rows = new Rows();
+
+  constructor() {
+    const shared = { gauges: this.gauges, sources: createSharedSources() };
+    this.gauges[CONNECTION_LIMIT] = 100;
+    this.worker = new Worker(this.transport, 0, shared, (event) => this.events.push(event));
+  }
+
+  prepare(generation: number, config: Config, sets: readonly EndpointSet[]): void {
+    const [rows] = this.#rows.of(config, 1);
+    const ticketKeys = new Uint8Array(48);
+    const plan = { generation, config, identities: {}, ticketKeys, sets, descriptors: {}, ...rows! };
+    this.worker.receive({ type: "prepare", plan });
+  }
+
+  /** Prepares the first generation; its listener stands. */
+  open(config: Config, sets: readonly EndpointSet[]): ScriptedListening {
+    this.prepare(1, config, sets);
+    const [listening] = this.transport.listenings;
+    listening!.ready(null);
+    assert.deepEqual(
+      this.events.map((event) => event.type === "prepared" && event.error),
+      [null],
+    );
+    return listening!;
+  }
+
+  commit(generation: number): void {
+    this.worker.receive({ type: "commit", generation });
+  }
+
+  /** A client whose relay runs. */
+  relaying(listening: ScriptedListening): ScriptedStream {
+    const client = listening.client();
+    this.transport.dials.at(-1)!.done(null);
+    assert.equal(this.transport.relays.at(-1)!.downstream, client);
+    return client;
+  }
+
+  /** The access lines so far. */
+  access(): { reason: string; error?: string; generation: number }[] {
+    this.worker.flush();
+    const texts = this.events.flatMap((event) => (event.type === "lines" ? [event.text] : []));
+    const lines = texts.join("").split("\n").slice(0, -1);
+    return lines.map((line) => JSON.parse(line));
+  }
+
+  dialled(): string[] {
+    return this.transport.dials.map(({ target }) => target);
+  }
+}
+
+function configOf(cluster: NonNullable<ConfigInput["clusters"]>[string] = {}): Config {
+  return normalizeConfig({
+    listeners: [
+      { name: "in", address: "127.0.0.1:443", default: { name: "all", tls: "none", cluster: "web" } },
+    ],
+    clusters: { web: { dns: "web.example.test:80", ...cluster } },
+  });
+}
+
+/** Without endpoints: a set that waits for its first answer. */
+function setOf(version: number, ...addresses: string[]): EndpointSet {
+  const endpoints = addresses.map((text) => directEndpoint(parseAddress(text) as SocketAddress));
+  return { cluster: "web", version, resolved: endpoints.length > 0, endpoints };
+}
+
+test("who comes between prepare and commit waits, and is served under the new limits", () => {
+  const bench = new Bench();
+  // As a process that has no limit yet: whoever began before the commit would be refused by it.
+  bench.gauges[CONNECTION_LIMIT] = 0;
+  const listening = bench.open(configOf(), [setOf(1, ENDPOINT)]);
+  const [first, second] = [listening.client(), listening.client()];
+  assert.deepEqual(bench.dialled(), []);
+  assert.equal(bench.gauges[CONNECTIONS], 0);
+  bench.gauges[CONNECTION_LIMIT] = 1;
+  bench.commit(1);
+  assert.deepEqual(bench.dialled(), [ENDPOINT]);
+  assert.equal(first.released, null);
+  assert.equal(second.released, "reset");
+  assert.deepEqual(
+    bench.access().map(({ reason, generation }) => ({ reason, generation })),
+    [{ reason: "limit", generation: 1 }],
+  );
+  // From now on nobody waits.
+  bench.gauges[CONNECTION_LIMIT] = 2;
+  bench.relaying(listening);
+  assert.equal(bench.gauges[CONNECTIONS], 2);
+});
+
+test("who comes before an abort is reset, and its listener closed", () => {
+  const bench = new Bench();
+  const listening = bench.open(configOf(), [setOf(1, ENDPOINT)]);
+  const client = listening.client();
+  assert.equal(client.released, null);
+  bench.worker.receive({ type: "abort", generation: 1 });
+  assert.equal(client.released, "reset");
+  assert(listening.closed);
+  bench.commit(1);
+  assert.deepEqual(bench.dialled(), []);
+  assert.deepEqual(bench.access(), []);
+});
+
+test("a set that comes between prepare and commit is not lost", () => {
+  const bench = new Bench();
+  const listening = bench.open(configOf(), [setOf(1)]);
+  bench.worker.receive({ type: "set", set: setOf(2, ENDPOINT) });
+  bench.commit(1);
+  listening.client();
+  assert.deepEqual(bench.dialled(), [ENDPOINT]);
+});
+
+test("a set that comes while a changed cluster is prepared reaches it", () => {
+  const bench = new Bench();
+  const listening = bench.open(configOf(), [setOf(1, OTHER)]);
+  bench.commit(1);
+  bench.prepare(2, configOf({ balance: "random" }), [setOf(1, OTHER)]);
+  bench.worker.receive({ type: "set", set: setOf(2, ENDPOINT) });
+  bench.commit(2);
+  listening.client();
+  assert.deepEqual(bench.dialled(), [ENDPOINT]);
+});
+
+test("who waits in a cluster that a reload changed still hears of sets", () => {
+  const bench = new Bench();
+  const listening = bench.open(configOf(), [setOf(1)]);
+  bench.commit(1);
+  const client = listening.client();
+  bench.prepare(2, configOf({ balance: "random" }), [setOf(1)]);
+  bench.commit(2);
+  assert.deepEqual(bench.dialled(), []);
+  bench.worker.receive({ type: "set", set: setOf(2, ENDPOINT) });
+  assert.deepEqual(bench.dialled(), [ENDPOINT]);
+  bench.transport.dials[0]!.done(null);
+  assert.equal(bench.transport.relays[0]!.downstream, client);
+});
+
+test("a fault that the transport contained is recorded as internal, and not the peer's", () => {
+  const bench = new Bench();
+  const set = setOf(1, ENDPOINT);
+  const listening = bench.open(configOf(), [set]);
+  bench.commit(1);
+  const error = new ProxyError("INTERNAL", "a fault of ours");
+  // Within the relay, and before it.
+  const relaying = bench.relaying(listening);
+  bench.transport.relays[0]!.done({ how: "reset", side: null, error });
+  const dialling = listening.client();
+  dialling.onFailure!(error);
+  assert.deepEqual(
+    bench.access().map(({ reason, error }) => ({ reason, error })),
+    Array.from({ length: 2 }, () => ({ reason: "internal", error: "a fault of ours" })),
+  );
+  assert.deepEqual([relaying.released, dialling.released], ["reset", "reset"]);
+  assert(bench.events.every(({ type }) => type !== "failures"));
+  assert.equal(bench.gauges[CONNECTIONS], 0);
+});
