@@ -29,7 +29,12 @@ import { goneFailure, isTruncation, queueFailure, truncation } from "./tls-failu
 import { type Ring, WRITE_BYTES } from "./tls-ring.ts";
 import { Verdict } from "./tls-verdict.ts";
 
-/** Bytes. OpenSSL's read buffer has room for a whole record and more; ssl3_setup_read_buffer in its source. */
+/**
+ * Bytes. An OpenSSL that holds nothing asks read(2) for all that its buffer has room for, which is a whole record and more. So if
+ * less than this has come since a call began that way, that read was a short one: it found the socket empty, and what comes
+ * later makes an edge. (A record begun earlier it completes with exactly the bytes that are missing, which says nothing.)
+ * ssl3_read_n and ssl3_setup_read_buffer in its source.
+ */
 const READ_ROOM = 16_384;
 
 /** As `read` and `write` return it: nothing has ended. */
@@ -50,8 +55,10 @@ export class EpollTlsChannel implements TlsChannel {
   /** What every further `read` returns, once the input has ended. */
   #input = OPEN;
   #drained = false;
-  /** The BIO on the descriptor, owned by the SSL object, and how much had come through it when OpenSSL last held nothing. */
+  /** The BIO on the descriptor, owned by the SSL object. */
   readonly #source: number;
+  /** OpenSSL held nothing after the last call, when `#received` bytes had come through the BIO. */
+  #empty = false;
   #received = 0;
   /** What every further `write` returns, once the output has failed. */
   #output = OPEN;
@@ -117,18 +124,24 @@ export class EpollTlsChannel implements TlsChannel {
     this.#engine.active = this;
     if (lib.ERR_peek_error() !== 0) lib.ERR_clear_error();
     this.#drained = false;
+    let empty = this.#empty;
     let count = 0;
     do {
       const got = lib.SSL_read(this.#ssl, address + count, length - count);
       if (got > 0) {
         count += got;
-        if (this.#emptied()) break;
+        const before = this.#received;
+        if (!this.#mark()) continue;
+        this.#drained = empty && this.#received - before < READ_ROOM;
+        if (this.#drained) break;
+        empty = true;
         continue;
       }
       const errno = lib.errno();
       const why = lib.SSL_get_error(this.#ssl, got);
       if (why === SSL_ERROR_WANT_READ) this.#drained = true;
       else if (why !== SSL_ERROR_WANT_WRITE) this.#endInput(why, errno);
+      this.#mark();
       break;
     } while (count < length);
     this.#engine.active = null;
@@ -234,17 +247,12 @@ export class EpollTlsChannel implements TlsChannel {
     this.#ring = ring;
   }
 
-  /**
-   * Whether the last read(2) was a short one, so that the socket had no more. OpenSSL does not tell, but it asks for all its buffer
-   * has room for, and a buffer into which less than READ_ROOM came since it was empty was never full.
-   */
-  #emptied(): boolean {
+  /** Whether OpenSSL holds nothing now; if so, notes how much has come. */
+  #mark(): boolean {
     const { lib } = this.#engine;
-    if (lib.SSL_has_pending(this.#ssl) !== 0) return false;
-    const received = lib.BIO_number_read(this.#source);
-    this.#drained = received - this.#received < READ_ROOM;
-    this.#received = received;
-    return this.#drained;
+    this.#empty = lib.SSL_has_pending(this.#ssl) === 0;
+    if (this.#empty) this.#received = lib.BIO_number_read(this.#source);
+    return this.#empty;
   }
 
   /** Hands the ring to the socket. 0: it is empty; WOULD_BLOCK: this channel owns what is left; -errno: the output has failed. */

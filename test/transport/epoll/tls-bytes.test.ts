@@ -27,6 +27,7 @@ import {
   room,
   sendAll,
   serverSpec,
+  socketPair,
   stand,
   tcpServer,
   until,
@@ -142,6 +143,42 @@ test("what a short read leaves behind is known to be pending", async (t) => {
     assert.equal(take(server), "456789");
     assert.equal(server.pending(), false);
     assert.equal(take(server), WOULD_BLOCK);
+  }
+});
+
+test("a record in two pieces hides what follows it from nobody", async (t) => {
+  const tls = engine(t);
+  const [outer, client] = socketPair(t);
+  const [inner, server] = socketPair(t);
+  const both = {
+    client: channelOn(t, tls, client, tls.context(await clientSpec())),
+    server: channelOn(t, tls, server, tls.context(await serverSpec())),
+  };
+  /** Carries what lies at one side's wire to the other's, at most `length` bytes. */
+  const carry = (from: number, to: number, length = 65_536): number => {
+    const count = recv(from, room.address, length, 0);
+    if (count > 0) assert.equal(send(to, room.address, count, 0), count);
+    return count;
+  };
+  for (let turn = 0; turn < 4; turn++) {
+    both.client.handshake();
+    carry(outer, inner);
+    both.server.handshake();
+    carry(inner, outer);
+  }
+  assert.equal(take(both.client), WOULD_BLOCK);
+  assert.equal(take(both.server), WOULD_BLOCK);
+  for (let round = 0; round < 3; round++) {
+    room.bytes.fill(round, 0, 1000);
+    both.client.write(room.address, 1000);
+    both.client.write(room.address, 1000);
+    carry(outer, inner, 500);
+    assert.equal(both.server.read(room.address, 65_536), WOULD_BLOCK);
+    carry(outer, inner);
+    let total = 0;
+    do total += both.server.read(room.address, 65_536);
+    while (!both.server.drained());
+    assert.equal(total, 2000, "who is told that all is drained has all");
   }
 });
 
