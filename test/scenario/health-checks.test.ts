@@ -17,7 +17,8 @@ scenario("tcp: refused is down, and not dialled; accepted is up again", async (s
   const lasting = [await visit(scene, stage), await visit(scene, stage)].find(({ name }) => name === "a")!;
   await ill.close();
   await becomes(stage, ill, "down");
-  assert.match(endpointOf(stage, ill.key)!.reason!, /ECONNREFUSED/);
+  // A check that was in the closing service's queue is reset; every later one is refused.
+  assert.match(endpointOf(stage, ill.key)!.reason!, /ECONNREFUSED|ECONNRESET/);
   const { dials } = endpointOf(stage, ill.key)!;
   assert.equal(await roll(scene, stage, 10), "a".repeat(10));
   assert.equal(endpointOf(stage, ill.key)!.dials, dials, "who is down is not dialled");
