@@ -193,5 +193,5 @@ test("nothing stays of contexts and engines that were released", async (t) => {
   const growth = usualGrowth(used) / 10;
   t.diagnostic(`${growth.toFixed(1)} bytes per engine with two contexts`);
   // Each has some 300 KiB; koffi keeps the types of its callbacks.
-  assert.ok(growth < 4096, `${growth} bytes per engine stay: ${used.join(" ")}`);
+  assert.ok(growth < 1500, `${growth} bytes per engine stay: ${used.join(" ")}`);
 });

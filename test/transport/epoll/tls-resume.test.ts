@@ -64,6 +64,25 @@ test("every connection but the first is resumed, and both ends know it and each 
   assert.equal(links.size, 5, "each connection has a link of its own, equal at both ends");
 });
 
+test("a ticket carries the client's certificate as bytes, which OpenSSL does not parse", async (t) => {
+  const tls = engine(t);
+  const server = tls.context(await serverSpec());
+  const client = tls.context(await clientSpec());
+  const seen: boolean[] = [];
+  const lib = openssl() as { SSL_SESSION_get0_peer: Openssl["SSL_SESSION_get0_peer"] };
+  const real = lib.SSL_SESSION_get0_peer;
+  t.after(() => {
+    lib.SSL_SESSION_get0_peer = real;
+  });
+  lib.SSL_SESSION_get0_peer = (session) => {
+    const peer = real(session);
+    seen.push(peer !== 0);
+    return peer;
+  };
+  for (let round = 0; round < 3; round++) stand(ends(t, tls, server, client));
+  assert.deepEqual(seen, [true, false, false], "there when the first ticket is made, in none of them");
+});
+
 test("a ticket of one worker is good on another with the same keys, and on no other", async (t) => {
   const [one, two] = [engine(t), engine(t)];
   const ticketKeys = randomBytes(48);
@@ -379,6 +398,11 @@ test("a context that sleeps serves its connections, keeps nothing, and wakes for
   stand(both);
   assert.equal(client.sessions.size, 0);
   assert.equal(server.asleep, true);
+  stand(ends(t, tls, server, client));
+  assert.equal(client.sessions.size, 1);
+  client.sleep();
+  server.sleep();
+  assert.equal(client.sessions.size, 0);
   const late = ends(t, tls, server, client);
   stand(late);
   assert.equal(server.asleep, false);
