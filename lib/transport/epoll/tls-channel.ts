@@ -141,7 +141,8 @@ export class EpollTlsChannel implements TlsChannel {
       const why = lib.SSL_get_error(this.#ssl, got);
       if (why === SSL_ERROR_WANT_READ) this.#drained = true;
       else if (why !== SSL_ERROR_WANT_WRITE) this.#endInput(why, errno);
-      this.#mark();
+      // What came and was no data may be the header of a record, which OpenSSL does not count among what it holds.
+      this.#empty = empty && lib.BIO_number_read(this.#source) === this.#received;
       break;
     } while (count < length);
     this.#engine.active = null;
@@ -247,7 +248,7 @@ export class EpollTlsChannel implements TlsChannel {
     this.#ring = ring;
   }
 
-  /** Whether OpenSSL holds nothing now; if so, notes how much has come. */
+  /** Right behind data: whether OpenSSL holds nothing more; if so, notes how much has come. */
   #mark(): boolean {
     const { lib } = this.#engine;
     this.#empty = lib.SSL_has_pending(this.#ssl) === 0;
