@@ -67,9 +67,10 @@ export function hashAll(socket: Socket): Promise<string> {
 /** Writes as long as the other side takes it; stops for good when the socket closes. Resolves with the bytes written. */
 export async function sendForever(socket: Socket): Promise<number> {
   let sent = 0;
+  const closed = once(socket, "close");
   while (!socket.destroyed) {
     sent += BLOCK.length;
-    if (!socket.write(BLOCK)) await Promise.race([once(socket, "drain"), once(socket, "close")]);
+    if (!socket.write(BLOCK)) await Promise.race([once(socket, "drain"), closed]);
   }
   return sent;
 }

@@ -29,6 +29,11 @@ const CASES: Readonly<Record<string, (breaker: Socket, witness: Socket) => Promi
     // Nothing is read any more after the end, so the reset shows when something is written.
     assert.match(await writeError(witness), /ECONNRESET|EPIPE/);
   },
+  "right behind its own end": async (breaker, witness) => {
+    breaker.end("x".repeat(60_000));
+    abort(breaker);
+    await outcome(witness);
+  },
   "while it is being sent to": async (breaker, witness) => {
     const seen = outcome(witness);
     void sendForever(witness);
@@ -58,6 +63,8 @@ for (const combination of [COMBINATIONS[0]!, COMBINATIONS[3]!]) {
     const { stage, connect } = await legs(scene, combination, arrivals.talk);
     for (const by of ["client", "upstream"] as const) {
       for (const [when, breakOff] of Object.entries(CASES)) {
+        // Node does not watch a socket that has ended: there, such a reset is noticed with the next write.
+        if (when === "right behind its own end" && scene.transport === "net") continue;
         const client = await connect();
         const service = await arrivals.next();
         const [breaker, witness] = by === "client" ? [client, service] : [service, client];

@@ -54,8 +54,7 @@ export class Relay {
   edge(stream: EpollStream, mask: number, drained: boolean): void {
     const peer = stream.peer!;
     if (stream.inputEnded && (mask & EPOLLERR) !== 0) {
-      // Nothing is read from it any more, so only the event tells.
-      this.#failed(stream, -(this.#gear.sockets.error(stream.descriptor) || ECONNRESET));
+      this.#errored(stream);
       return;
     }
     if (stream.readable) {
@@ -85,7 +84,9 @@ export class Relay {
         continue;
       }
       if (source.inputEnded) {
-        this.#passEnd(source, sink);
+        // FIN and reset may come in one event; what the other side still had to say is lost then.
+        if (source.errored && !source.outputEnded) this.#errored(source);
+        else this.#passEnd(source, sink);
         break;
       }
       if (!source.readable || sink.blocked) break;
@@ -227,6 +228,11 @@ export class Relay {
     stream.readable = true;
     stream.ending = true;
     this.pump(stream);
+  }
+
+  /** A reset behind the end of its input: nothing is read from it any more, so only the event tells. */
+  #errored(stream: EpollStream): void {
+    this.#failed(stream, -(this.#gear.sockets.error(stream.descriptor) || ECONNRESET));
   }
 
   #failed(stream: EpollStream, failure: number): void {

@@ -61,6 +61,8 @@ export class EpollStream implements Stream, Source {
   readable = false;
   /** The end of the input is known to come (FIN, reset): a short read does not mean that all was read. */
   ending = false;
+  /** The kernel has said that the socket failed. Behind a FIN no read tells of it. */
+  errored = false;
   blocked = false;
   inputEnded = false;
   outputEnded = false;
@@ -124,6 +126,7 @@ export class EpollStream implements Stream, Source {
   onEvents(mask: number): void {
     if ((mask & (EPOLLIN | ENDING)) !== 0) this.readable = true;
     if ((mask & ENDING) !== 0) this.ending = true;
+    if ((mask & EPOLLERR) !== 0) this.errored = true;
     const drained = this.blocked && (mask & (EPOLLOUT | EPOLLERR | EPOLLHUP)) !== 0;
     if (drained) this.blocked = false;
     switch (this.phase) {
