@@ -62,12 +62,18 @@ function withoutMeasuring(options: Options): boolean {
     console.log(`${compared - differ.length} of ${compared} ratios agree within their intervals`);
     return true;
   }
-  if (options.readme && options.from) {
-    const table = readmeTable(load(options.from), relative(join(options.readme, ".."), options.from));
-    writeFileSync(options.readme, replaceTable(readFileSync(options.readme, "utf8"), table));
+  if (options.readme && options.from.length > 0) {
+    const folder = join(options.readme, "..");
+    const tables = options.from.map((file) => readmeTable(load(file), relative(folder, file)));
+    writeFileSync(options.readme, replaceTable(readFileSync(options.readme, "utf8"), tables.join("\n\n")));
     return true;
   }
   return false;
+}
+
+/** A program that was named by its path, without the folders of the machine it was measured on. */
+function withoutFolder(argument: string): string {
+  return argument.startsWith("/") ? `…/${argument.split("/").slice(-3).join("/")}` : argument;
 }
 
 function list(contenders: readonly Contender[], missing: readonly Missing[]): void {
@@ -147,9 +153,10 @@ async function run(options: Options): Promise<Report> {
   return {
     format: 1,
     date: new Date().toISOString().slice(0, 16).replace("T", " "),
-    command: ["npm run bench", ...(process.argv.length > 2 ? ["--", ...hideBin(process.argv)] : [])].join(
-      " ",
-    ),
+    command: [
+      "npm run bench",
+      ...(process.argv.length > 2 ? ["--", ...hideBin(process.argv).map(withoutFolder)] : []),
+    ].join(" "),
     quick: options.quick,
     revision:
       spawnSync("git", ["describe", "--always", "--dirty"], {

@@ -23,7 +23,7 @@ export interface Options {
   readonly list: boolean;
   readonly compare: readonly [string, string] | null;
   readonly readme: string | null;
-  readonly from: string | null;
+  readonly from: readonly string[];
 }
 
 export async function readOptions(argv: readonly string[]): Promise<Options> {
@@ -80,7 +80,7 @@ export async function readOptions(argv: readonly string[]): Promise<Options> {
       describe: "two stored results: do their ratios agree? measure nothing",
     })
     .option("readme", { type: "string", describe: "put the table of --from into this file, measure nothing" })
-    .option("from", { type: "string", describe: "a stored result (JSON)" })
+    .option("from", { type: "array", string: true, describe: "stored results (JSON)" })
     .strict()
     .parse();
   const pair = o.compare as unknown as string[] | undefined;
@@ -101,6 +101,6 @@ export async function readOptions(argv: readonly string[]): Promise<Options> {
     list: o.list,
     compare: pair ? [pair[0]!, pair[1]!] : null,
     readme: o.readme ?? null,
-    from: o.from ?? null,
+    from: o.from ?? [],
   };
 }

@@ -88,10 +88,16 @@ export function agree(a: Ratio, b: Ratio): boolean {
   return a.low <= b.high && b.low <= a.high;
 }
 
+/** Three digits of a latency are more than two runs agree on, and a tenth of the generator's buckets to store. */
+const DIGITS = 3;
+
 export function merge(histograms: readonly Histogram[]): Histogram {
   const counts = new Map<number, number>();
   for (const histogram of histograms) {
-    for (const [value, count] of histogram) counts.set(value, (counts.get(value) ?? 0) + count);
+    for (const [exact, count] of histogram) {
+      const value = Number(exact.toPrecision(DIGITS));
+      counts.set(value, (counts.get(value) ?? 0) + count);
+    }
   }
   return [...counts].sort((a, b) => a[0] - b[0]);
 }
