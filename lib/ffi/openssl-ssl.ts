@@ -6,7 +6,6 @@
 import { type Bind, C, type Pointer } from "./openssl-binding.ts";
 
 /** SSL_get_error(3). */
-export const SSL_ERROR_SSL = 1;
 export const SSL_ERROR_WANT_READ = 2;
 export const SSL_ERROR_WANT_WRITE = 3;
 export const SSL_ERROR_SYSCALL = 5;
@@ -59,8 +58,6 @@ export interface SslFunctions {
   SSL_get0_alpn_selected(ssl: Pointer, address: Pointer, length: Pointer): void;
   /** SSL_get0_peer_certificate(3). Owned by the SSL object; 0: none. */
   SSL_get0_peer_certificate(ssl: Pointer): Pointer;
-  /** SSL_get_verify_result(3). X509_V.OK also where no certificate was presented. */
-  SSL_get_verify_result(ssl: Pointer): number;
   /** SSL_export_keying_material(3), RFC 5705 and RFC 8446 section 7.5. 1: done. */
   SSL_export_keying_material(
     ssl: Pointer,
@@ -97,7 +94,6 @@ export function bindSsl(bind: Bind): SslFunctions {
     SSL_CIPHER_get_name: bind("SSL_CIPHER_get_name", text, [pointer]),
     SSL_get0_alpn_selected: bind("SSL_get0_alpn_selected", C.void, [pointer, pointer, pointer]),
     SSL_get0_peer_certificate: bind("SSL_get0_peer_certificate", pointer, [pointer]),
-    SSL_get_verify_result: bind("SSL_get_verify_result", long, [pointer]),
     SSL_export_keying_material: bind("SSL_export_keying_material", int, [
       pointer,
       pointer,

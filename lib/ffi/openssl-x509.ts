@@ -29,10 +29,8 @@ export interface X509Functions {
   X509_STORE_set_flags(store: Pointer, flags: number): number;
   /** X509_verify_cert(3). 1: verified; else X509_STORE_CTX_get_error says why. */
   X509_verify_cert(context: Pointer): number;
-  /** X509_STORE_CTX_get_error(3). One of X509_V. */
+  /** X509_STORE_CTX_get_error(3). An X509_V number, openssl/x509_vfy.h; 0: none. */
   X509_STORE_CTX_get_error(context: Pointer): number;
-  /** X509_STORE_CTX_get_error(3). How far from the leaf (0) the error is. */
-  X509_STORE_CTX_get_error_depth(context: Pointer): number;
   /** X509_STORE_CTX_get_error(3). */
   X509_STORE_CTX_set_error(context: Pointer, error: number): void;
   /** X509_STORE_CTX_get_error(3). The verified chain from leaf to trust anchor, owned by the context. */
@@ -75,7 +73,6 @@ export function bindX509(bind: Bind): X509Functions {
     X509_STORE_set_flags: bind("X509_STORE_set_flags", int, [pointer, ulong]),
     X509_verify_cert: bind("X509_verify_cert", int, [pointer]),
     X509_STORE_CTX_get_error: bind("X509_STORE_CTX_get_error", int, [pointer]),
-    X509_STORE_CTX_get_error_depth: bind("X509_STORE_CTX_get_error_depth", int, [pointer]),
     X509_STORE_CTX_set_error: bind("X509_STORE_CTX_set_error", C.void, [pointer, int]),
     X509_STORE_CTX_get0_chain: bind("X509_STORE_CTX_get0_chain", pointer, [pointer]),
     X509_STORE_CTX_get0_untrusted: bind("X509_STORE_CTX_get0_untrusted", pointer, [pointer]),

@@ -128,7 +128,11 @@ export class EpollTlsEngine implements TlsEngine {
   };
 
   readonly #seal = (ssl: number): number => {
-    this.tickets.strip(this.lib.SSL_get_session(ssl));
+    try {
+      this.tickets.strip(this.lib.SSL_get_session(ssl));
+    } catch {
+      // The ticket is only dearer.
+    }
     return 1;
   };
 
