@@ -1,11 +1,11 @@
 /** Ensures that a process without descriptors turns clients away, does not spin, and serves again when there are some. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import type { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { Rig, skip, until } from "./rig.ts";
+import { Rig, skip, turns, until } from "./rig.ts";
 
 interface Said {
   readonly port?: number;
@@ -17,24 +17,31 @@ interface Said {
 
 describe("descriptors", { skip }, () => {
   it("run out and come back", async (t) => {
+    let run: ChildProcess | null = null;
+    t.after(() => run?.kill("SIGKILL")); // before the rig counts descriptors
     const rig = new Rig(t);
     const target = await rig.serve((socket) => socket.pipe(socket));
     const child = fileURLToPath(new URL("./exhausted-child.js", import.meta.url));
     const { port } = target as { port: number };
-    const run = spawn("sh", ["-c", 'ulimit -n 60; exec "$0" "$@"', process.execPath, child, String(port)], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    t.after(() => run.kill("SIGKILL"));
+    const started = spawn(
+      "sh",
+      ["-c", 'ulimit -n 60; exec "$0" "$@"', process.execPath, child, String(port)],
+      {
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
+    run = started;
     const said: Said[] = [];
-    createInterface({ input: run.stdout }).on("line", (line) => said.push(JSON.parse(line) as Said));
+    createInterface({ input: started.stdout }).on("line", (line) => said.push(JSON.parse(line) as Said));
     await until(() => said.length > 0);
     const address = { kind: "ip", host: "127.0.0.1", port: said[0]!.port! } as const;
     const clients: Socket[] = [];
     for (let count = 0; count < 60; count++) {
-      const client = await rig.connect(address);
+      const client = rig.open(address);
       client.resume();
       client.write("x");
       clients.push(client);
+      await turns(5);
     }
     // Everyone is either served or turned away; nobody waits in silence.
     await until(() => clients.every((client) => client.destroyed || client.bytesRead === 1));
@@ -51,7 +58,7 @@ describe("descriptors", { skip }, () => {
     await until(() => said.filter((each) => each.end === "ok").length >= served.length - 2);
     served[0]!.write("y");
     await until(() => served[0]!.bytesRead === 2);
-    const late = await rig.connect(address);
+    const late = rig.open(address);
     late.resume();
     late.write("z");
     await until(() => late.bytesRead === 1 || late.destroyed);
@@ -60,7 +67,7 @@ describe("descriptors", { skip }, () => {
       said.filter((each) => each.fault !== undefined),
       [],
     );
-    run.kill("SIGKILL");
-    await until(() => run.signalCode !== null);
+    started.kill("SIGKILL");
+    await until(() => started.signalCode !== null);
   });
 });

@@ -136,9 +136,15 @@ export class Rig {
 
   /** A Node socket connected to `address`, half-open allowed. Errors are kept in its `errored`. */
   async connect(address: SocketAddress, options: Partial<NetConnectOpts> = {}): Promise<Socket> {
+    const socket = this.open(address, options);
+    await once(socket, "connect");
+    return socket;
+  }
+
+  /** The same without waiting, for clients that may be turned away. */
+  open(address: SocketAddress, options: Partial<NetConnectOpts> = {}): Socket {
     const socket = connect({ ...optionsOf(address), allowHalfOpen: true, ...options } as NetConnectOpts);
     this.keep(socket);
-    await once(socket, "connect");
     return socket;
   }
 
