@@ -93,7 +93,7 @@ export class Connection {
     this.#around = around;
     this.listener = listener;
     this.#downstream = downstream;
-    this.#timer = around.transport.timer(this.#guard(() => this.#deadline()));
+    this.#timer = around.transport.timer(this.#guard<void>(() => this.#deadline()));
     this.#phaseStarted = now;
     this.#helloStarted = now;
     this.record = new ConnectionRecord(
@@ -109,7 +109,7 @@ export class Connection {
   /** Begins the story. Never throws: a fault of ours, now or in a later step, ends it with reason `internal`. */
   start(): void {
     countAccepted(this.listener.row);
-    this.#guard(() => this.#begin())();
+    this.#guard<void>(() => this.#begin())();
   }
 
   #begin(): void {
@@ -147,10 +147,10 @@ export class Connection {
   }
 
   /** Every callback handed to the port goes through here, so that one connection's fault stays its own. */
-  #guard<Args extends unknown[]>(step: (...args: Args) => void): (...args: Args) => void {
-    return (...args) => {
+  #guard<T>(step: (value: T) => void): (value: T) => void {
+    return (value) => {
       try {
-        step(...args);
+        step(value);
       } catch (thrown) {
         this.#fault(thrown);
       }
@@ -356,7 +356,7 @@ export class Connection {
     if (cluster.view.resolved) return this.#tryNext();
     this.#enter("pick", wait);
     this.#waiting = cluster.view.whenResolved(
-      this.#guard(() => {
+      this.#guard<void>(() => {
         this.#waiting = null;
         this.#tryNext();
       }),

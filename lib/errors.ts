@@ -82,7 +82,11 @@ export class ProxyError extends Error {
   readonly alert: number | undefined;
 
   constructor(code: Code, message: string, options: ProxyErrorOptions = {}) {
+    // A stack costs ten times the rest of the error, and a reset is an everyday event: only a fault of ours needs one.
+    const limit = Error.stackTraceLimit;
+    if (code !== "INTERNAL") Error.stackTraceLimit = 0;
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    Error.stackTraceLimit = limit;
     this.code = code;
     this.faults = options.faults ?? [];
     this.alert = options.alert;
