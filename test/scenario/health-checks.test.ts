@@ -8,7 +8,7 @@ import { becomes, endpointOf, events, greeter, plainProxy, roll, visit } from ".
 import { NAME, paths, tlsService } from "../gear/legs.ts";
 import { scenario } from "../gear/scene.ts";
 
-const QUICK = { interval: "40ms", timeout: "40ms", rise: 2, fall: 2 };
+const QUICK = { interval: "40ms", timeout: "500ms", rise: 2, fall: 2 };
 
 scenario("tcp: refused is down, and not dialled; accepted is up again", async (scene) => {
   const well = await greeter(scene, "a");
@@ -82,7 +82,7 @@ scenario("tls: an endpoint that succeeds in TCP and fails in TLS is down", async
     {
       endpoints: [well.address, plain.address],
       tls: { identity: "alice", server_name: NAME },
-      health: { ...QUICK, timeout: "500ms" },
+      health: QUICK,
     },
     { identities: { alice: paths(alice.config) } },
   );

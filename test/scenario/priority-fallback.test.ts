@@ -13,7 +13,7 @@ scenario("tiers: fallback, and return with the first endpoint that is well again
       { address: second.address, priority: 0 },
       { address: third.address, priority: 7 },
     ],
-    health: { interval: "40ms", timeout: "40ms", rise: 1, fall: 1 },
+    health: { interval: "40ms", timeout: "2s", rise: 1, fall: 1 },
   });
   const lasting = await visit(scene, stage);
   assert.match(await roll(scene, stage, 6), /^(ab){3}$|^(ba){3}$/);

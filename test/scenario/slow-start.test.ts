@@ -8,7 +8,7 @@ scenario("a tenth first, the full share in the end", async (scene) => {
   const first = await greeter(scene, "b");
   const stage = await plainProxy(scene, {
     endpoints: [steady.address, first.address],
-    health: { interval: "40ms", timeout: "40ms", rise: 1, fall: 1 },
+    health: { interval: "40ms", timeout: "2s", rise: 1, fall: 1 },
     slow_start: "900ms",
   });
   assert.deepEqual(tally(await roll(scene, stage, 10)), { a: 5, b: 5 }, "a start is not a return");

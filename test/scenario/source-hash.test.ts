@@ -26,7 +26,7 @@ scenario("one source, one endpoint", async (scene) => {
     {
       balance: "source_hash",
       endpoints: services.map(({ address }) => address),
-      health: { interval: "40ms", timeout: "40ms", rise: 1, fall: 1 },
+      health: { interval: "40ms", timeout: "2s", rise: 1, fall: 1 },
     },
     { workers: 2 },
   );
