@@ -35,14 +35,10 @@ import {
 } from "../../ffi/openssl-context.ts";
 import { TLS1_2_VERSION, TLS1_3_VERSION } from "../../ffi/openssl-ssl.ts";
 import { X509_V_FLAG_CRL_CHECK, X509_V_FLAG_CRL_CHECK_ALL } from "../../ffi/openssl-x509.ts";
+import { TLS12_CIPHERS, TLS13_CIPHERS } from "../../tls/ciphers.ts";
 import type { TlsContextSpec } from "../transport.ts";
 import type { Peers } from "./tls-peers.ts";
 import { readCertificates, readKey, readLists } from "./tls-pem.ts";
-
-// AES-128 first: its keys outlast any certificate here and it costs a third less than AES-256. TLS 1.2 only with forward
-// secrecy and authenticated encryption.
-const TLS13_CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-const TLS12_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL";
 
 /** Tickets per full TLS 1.3 handshake. OpenSSL sends two; the second costs 5 % of a handshake and is rarely used. */
 const TICKETS = 1;

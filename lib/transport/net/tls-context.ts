@@ -5,6 +5,7 @@
 import { constants } from "node:crypto";
 import { createSecureContext, type SecureContext } from "node:tls";
 import { ProxyError } from "../../errors.ts";
+import { TLS12_CIPHERS, TLS13_CIPHERS } from "../../tls/ciphers.ts";
 import { PeerCache } from "../../tls/peer.ts";
 import { pemTexts } from "../../tls/pem.ts";
 import type { Peer, TlsContext, TlsContextSpec } from "../transport.ts";
@@ -42,6 +43,7 @@ export function createNetContext(spec: TlsContextSpec): NetTlsContext {
         ? { sessionIdContext: sessionContextText(spec.sessionContext), honorCipherOrder: true }
         : {}),
       minVersion: spec.minVersion === "1.3" ? "TLSv1.3" : "TLSv1.2",
+      ciphers: `${TLS13_CIPHERS}:${TLS12_CIPHERS}`,
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     });
     return { spec, secure, peers: new PeerCache(), sessions: new Map() };
