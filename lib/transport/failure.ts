@@ -26,7 +26,8 @@ const OURS: Readonly<Record<string, string>> = {
  * accepted and broke off before we heard of the first: a race between two events that must not decide about the reason.
  */
 export function dialFailure(target: SocketAddress, code: string): ProxyError {
-  if (code === "ECONNRESET") {
+  // EPIPE is what Linux calls a reset behind a FIN.
+  if (code === "ECONNRESET" || code === "EPIPE") {
     return new ProxyError("RESET", `${formatAddress(target)}: accepted the connection and reset it at once`);
   }
   if (code === "ETIMEDOUT") {
