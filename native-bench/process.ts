@@ -72,6 +72,12 @@ function fault(output: string): string {
   return line ? line.trim().slice(0, 160) : "it said nothing";
 }
 
+/** What must not outlive the harness, however it ends. */
+const left = new Set<() => void>();
+process.once("exit", () => {
+  for (const kill of left) kill();
+});
+
 /** Starts a contender and waits for its port. Throws with the end of its output when it does not come up. */
 export async function start(
   generator: Generator,
@@ -126,7 +132,7 @@ export async function start(
     },
     logLines: () => logs.reduce((sum, file) => sum + countLines(file), 0),
     async stop(): Promise<void> {
-      process.removeListener("exit", kill);
+      left.delete(kill);
       if (alive()) {
         signal("SIGTERM");
         // Draining is not what is measured: a second signal, then the hard one.
@@ -139,7 +145,7 @@ export async function start(
     },
   };
   const kill = (): void => signal("SIGKILL");
-  process.once("exit", kill);
+  left.add(kill);
   const deadline = Date.now() + READY_MS;
   while (!(await listening(hop.listen))) {
     if (!alive() || Date.now() > deadline) {
