@@ -306,13 +306,14 @@ export class Proxy {
       throw thrown;
     }
     this.#limitConnections(config);
-    workers.broadcast({ type: "commit", generation });
+    const committed = workers.commit(generation);
     this.#generation = generation;
     this.#config = config;
     this.#clusters.commit(clusters);
     this.#sockets.commit(config.listeners, addresses);
     this.#identities.commit(config, identities);
     this.#log.level(config.log.level);
+    await committed;
     this.#admin = admin;
     if (door !== admin) await door?.close();
   }

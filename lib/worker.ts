@@ -39,6 +39,7 @@ export type Event =
   | { readonly type: "failures"; readonly cluster: string; readonly endpoint: string; readonly count: number }
   | { readonly type: "listed"; readonly query: number; readonly rows: readonly Record<string, unknown>[] }
   | { readonly type: "killed"; readonly query: number; readonly found: boolean }
+  | { readonly type: "committed"; readonly generation: number }
   | { readonly type: "drained" }
   /** A fault of ours that was contained to one connection. */
   | { readonly type: "fault"; readonly message: string };
@@ -107,7 +108,9 @@ export class Worker implements Surroundings {
       case "prepare":
         return this.#prepare(command.plan);
       case "commit":
-        return this.#commit(command.generation);
+        this.#commit(command.generation);
+        this.#emit({ type: "committed", generation: command.generation });
+        return;
       case "abort":
         return this.#abort(command.generation);
       case "set":

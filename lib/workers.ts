@@ -49,6 +49,7 @@ export class Workers {
     { rows: Record<string, unknown>[]; found: boolean; left: number; done: () => void }
   >();
   #nextQuery = 1;
+  #committed: { left: number; done: () => void } | null = null;
   #drained: { left: number; done: () => void } | null = null;
   /** Nobody answers any more: a worker died, or all were stopped. */
   #silent = false;
@@ -85,6 +86,15 @@ export class Workers {
         reject(failed);
       };
       for (const [index, plan] of plans.entries()) this.#links[index]!.post({ type: "prepare", plan });
+    });
+  }
+
+  /** Switches to what was prepared; resolves when every worker has, so that who connects from then on meets it. */
+  commit(generation: number): Promise<void> {
+    return new Promise((done) => {
+      this.#committed = { left: this.count, done };
+      this.broadcast({ type: "commit", generation });
+      if (this.#silent) done();
     });
   }
 
@@ -129,6 +139,7 @@ export class Workers {
     this.#silent = true;
     for (const query of this.#queries.values()) query.done();
     this.#queries.clear();
+    this.#committed?.done();
     this.#drained?.done();
   }
 
@@ -162,6 +173,11 @@ export class Workers {
         answer.done();
         return;
       }
+      case "committed":
+        if (this.#committed === null) return;
+        this.#committed.left -= 1;
+        if (this.#committed.left === 0) this.#committed.done();
+        return;
       case "drained":
         if (this.#drained === null) return;
         this.#drained.left -= 1;
