@@ -4,7 +4,7 @@
  * peers do not read.
  */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -62,7 +62,8 @@ for (const transport of TRANSPORTS) {
     const path = join(directory, "in.sock");
     write({ ...config(transport, echo, {}), listeners: listeners("a", `unix:${path}`) });
     const running = start(t, ["run", "-c", file], { unread: true });
-    await eventually(() => existsSync(path), "it listens");
+    // The path is there before anybody listens on it.
+    while (!(await accepts(path))) await new Promise(setImmediate);
     // Some 400 bytes a line: the pipe holds 64 KiB of them.
     for (let i = 0; i < 10; i += 1) {
       await Promise.all(
@@ -215,4 +216,15 @@ function memory({ child }: Running): number {
 function cpuMs({ child }: Running): number {
   const fields = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(") ")[1]!.split(" ");
   return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+function accepts(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path });
+    socket.once("error", () => resolve(false));
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+  });
 }
