@@ -1,0 +1,131 @@
+/** The process of a far peer (far.ts): carries out one order after the other, and ends with whoever gives them. */
+import { createHash, type Hash, randomBytes } from "node:crypto";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect as connectTls, createServer as createTlsServer } from "node:tls";
+import type { Answer, FarBytes, Order } from "./far.ts";
+import { Arrivals, once } from "./streams.ts";
+
+// A prime, so that no write falls together with a record, a page or a buffer.
+const BLOCK = randomBytes(65_537);
+// TLS takes it as plain sockets do; the types of Node 20 only know it for those.
+const HALF_OPEN = { allowHalfOpen: true } as object;
+
+/** One connection: both directions are hashed as they go. */
+class End {
+  readonly socket: Socket;
+  readonly ended: Promise<FarBytes>;
+  readonly #hash = createHash("sha256");
+  #bytes = 0;
+  #flooding: Promise<void> = Promise.resolve();
+  #enough = false;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    let received = 0;
+    const hash: Hash = createHash("sha256");
+    socket.pause();
+    socket.on("data", (chunk: Buffer) => {
+      received += chunk.length;
+      hash.update(chunk);
+    });
+    socket.pause();
+    this.ended = new Promise((resolve) => {
+      const told = (how: string): void => resolve({ bytes: received, hash: hash.copy().digest("hex"), how });
+      socket.on("end", () => told("end"));
+      socket.on("error", (error: NodeJS.ErrnoException) => told(error.code ?? error.message));
+      socket.on("close", () => told("close"));
+    });
+  }
+
+  write(bytes: Buffer): Promise<void> {
+    this.#bytes += bytes.length;
+    this.#hash.update(bytes);
+    return new Promise((resolve) => this.socket.write(bytes, () => resolve()));
+  }
+
+  flood(): void {
+    this.#flooding = this.#flood();
+  }
+
+  async #flood(): Promise<void> {
+    const closed = once(this.socket, "close");
+    while (!this.#enough && !this.socket.destroyed) {
+      this.#bytes += BLOCK.length;
+      this.#hash.update(BLOCK);
+      if (!this.socket.write(BLOCK)) await Promise.race([once(this.socket, "drain"), closed]);
+    }
+  }
+
+  async finish(): Promise<FarBytes> {
+    this.#enough = true;
+    await this.#flooding;
+    await new Promise<void>((resolve) => this.socket.end(resolve));
+    return { bytes: this.#bytes, hash: this.#hash.digest("hex"), how: "" };
+  }
+}
+
+const arrivals = new Map<number, Arrivals>();
+const ends: End[] = [];
+
+async function obey({ what, at, host, text, tls }: Order): Promise<unknown> {
+  const end = (): End => ends[at]!;
+  switch (what) {
+    case "listen": {
+      const come = new Arrivals();
+      // Nothing is read before it is told to, and Node reads from a TLS socket to shake hands in any case.
+      const server =
+        tls === undefined
+          ? createServer({ ...HALF_OPEN, pauseOnConnect: true }, come.talk)
+          : createTlsServer({ ...tls, requestCert: true, ...HALF_OPEN }, (socket) =>
+              setImmediate(come.talk, socket),
+            );
+      await new Promise<void>((resolve) => server.listen(0, host, resolve));
+      const { port } = server.address() as AddressInfo;
+      arrivals.set(port, come);
+      return port;
+    }
+    case "accept":
+      return ends.push(new End(await arrivals.get(at)!.next())) - 1;
+    case "connect": {
+      const raw = connect({ port: at, host: host!, allowHalfOpen: true });
+      await connected(raw, "connect");
+      if (tls === undefined) return ends.push(new End(raw)) - 1;
+      const socket = connectTls({ socket: raw, ...tls, ...HALF_OPEN });
+      await connected(socket, "secureConnect");
+      return ends.push(new End(socket)) - 1;
+    }
+    case "write":
+      return end().write(Buffer.from(text!, "base64"));
+    case "flood":
+      return end().flood();
+    case "finish":
+      return end().finish();
+    case "read":
+      end().socket.resume();
+      return;
+    case "ended":
+      end().socket.resume();
+      return end().ended;
+  }
+}
+
+function connected(socket: Socket, event: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once(event, () => {
+      socket.off("error", reject);
+      resolve();
+    });
+    socket.once("error", reject);
+  });
+}
+
+process.on("message", (order: Order) => {
+  const answer = (value: Omit<Answer, "number">): void => {
+    process.send!({ number: order.number, ...value });
+  };
+  obey(order).then(
+    (value) => answer({ value }),
+    (error: Error) => answer({ error: error.message }),
+  );
+});
+process.on("disconnect", () => process.exit());

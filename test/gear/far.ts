@@ -1,0 +1,168 @@
+/**
+ * Peers in a process of their own, which can be stopped, continued and killed as a peer on another machine can. What they do is
+ * told to them one order at a time (far-child.ts) over the channel that Node gives a forked process; what they sent and what they
+ * received comes back as hashes.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Lasting } from "./dns.ts";
+import { eventually } from "./scene.ts";
+
+/** What a far peer shows and whom it trusts; it demands a certificate where it listens. */
+export interface FarTls {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+  readonly servername?: string;
+}
+
+/** How many bytes, and their hash. `how`: `end` (FIN) or the code of the error, where they were received. */
+export interface FarBytes {
+  readonly bytes: number;
+  readonly hash: string;
+  readonly how: string;
+}
+
+export interface Order {
+  readonly number: number;
+  readonly what: "listen" | "accept" | "connect" | "write" | "flood" | "finish" | "read" | "ended";
+  readonly at: number;
+  readonly host?: string | undefined;
+  readonly text?: string | undefined;
+  readonly tls?: FarTls | undefined;
+}
+
+export interface Answer {
+  readonly number: number;
+  readonly value?: unknown;
+  readonly error?: string;
+}
+
+/** `through`: a program and its arguments that run the process, such as `unshare --net`. */
+export interface FarOptions {
+  readonly through?: readonly string[];
+}
+
+export class FarPeer {
+  readonly #child: ChildProcess;
+  readonly #gone: Promise<void>;
+  readonly #waiting = new Map<number, { done: (value: unknown) => void; failed: (why: Error) => void }>();
+  #orders = 0;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.#gone = new Promise((resolve) => child.on("exit", () => resolve()));
+    child.on("message", ({ number, value, error }: Answer) => {
+      const waiting = this.#waiting.get(number);
+      this.#waiting.delete(number);
+      if (error === undefined) waiting?.done(value);
+      else waiting?.failed(new Error(error));
+    });
+  }
+
+  /** Starts one; it ends with the test. */
+  static async start(t: Lasting, { through = [] }: FarOptions = {}): Promise<FarPeer> {
+    const [program = process.execPath, ...words] = [...through, process.execPath];
+    const peer = new FarPeer(
+      fork(fileURLToPath(new URL("./far-child.js", import.meta.url)), [], {
+        execPath: program,
+        execArgv: words,
+      }),
+    );
+    t.after(() => peer.kill());
+    return peer;
+  }
+
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  /** Resolves with the port. */
+  listen(tls?: FarTls, host = "127.0.0.1"): Promise<number> {
+    return this.order({ what: "listen", at: 0, host, tls }) as Promise<number>;
+  }
+
+  /** The next connection that came to a port. Nothing is read from it until it is told to. */
+  async accept(port: number): Promise<FarSocket> {
+    return new FarSocket(this, (await this.order({ what: "accept", at: port })) as number);
+  }
+
+  async connect(port: number, tls?: FarTls, host = "127.0.0.1"): Promise<FarSocket> {
+    return new FarSocket(this, (await this.order({ what: "connect", at: port, host, tls })) as number);
+  }
+
+  /** Stops the whole process (SIGSTOP); resolves when the kernel says that it stands still. */
+  async stop(): Promise<void> {
+    this.#child.kill("SIGSTOP");
+    await eventually(
+      () => this.#state() === "T",
+      "the process stands still",
+      () => this.#state(),
+    );
+  }
+
+  /** SIGCONT. */
+  go(): void {
+    this.#child.kill("SIGCONT");
+  }
+
+  /** SIGKILL; resolves when it is gone, and its sockets with it. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#gone;
+  }
+
+  order(order: Omit<Order, "number">): Promise<unknown> {
+    this.#orders += 1;
+    const number = this.#orders;
+    return new Promise((done, failed) => {
+      this.#waiting.set(number, { done, failed });
+      this.#child.send({ ...order, number });
+    });
+  }
+
+  /** proc_pid_stat(5), field 3. */
+  #state(): string {
+    return readFileSync(`/proc/${this.pid}/stat`, "utf8").split(") ")[1]![0]!;
+  }
+}
+
+export class FarSocket {
+  readonly #peer: FarPeer;
+  readonly #id: number;
+
+  constructor(peer: FarPeer, id: number) {
+    this.#peer = peer;
+    this.#id = id;
+  }
+
+  /** Writes bytes; resolves when the process has handed them to its kernel. */
+  async write(bytes: Uint8Array | string): Promise<void> {
+    await this.#order("write", Buffer.from(bytes).toString("base64"));
+  }
+
+  /** Begins to write for ever, as fast as they are taken. */
+  async flood(): Promise<void> {
+    await this.#order("flood");
+  }
+
+  /** Stops writing and half-closes; resolves with all that was written, when it is with the kernel. */
+  finish(): Promise<FarBytes> {
+    return this.#order("finish") as Promise<FarBytes>;
+  }
+
+  /** Begins to read. */
+  async read(): Promise<void> {
+    await this.#order("read");
+  }
+
+  /** Reads to the end; resolves with all that was received. */
+  ended(): Promise<FarBytes> {
+    return this.#order("ended") as Promise<FarBytes>;
+  }
+
+  #order(what: Order["what"], text?: string): Promise<unknown> {
+    return this.#peer.order({ what, at: this.#id, text });
+  }
+}

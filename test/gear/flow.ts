@@ -1,0 +1,47 @@
+/** What flows through a proxy with one live connection, as its live listing says, and what memory the process holds meanwhile. */
+import { readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import type { Stage } from "./scene.ts";
+
+export interface Flow {
+  readonly up: number;
+  readonly down: number;
+}
+
+// How often it is looked, and how many looks in a row must be equal: many turns of a loop that moves MiB in each.
+const LOOK_MS = 5;
+const EQUAL_LOOKS = 10;
+
+/** Zero while there is no connection. */
+export async function flowOf(stage: Stage): Promise<Flow> {
+  const [row] = await stage.proxy.connections(1);
+  return { up: Number(row?.["bytes_up"] ?? 0), down: Number(row?.["bytes_down"] ?? 0) };
+}
+
+/** Resolves when at least so much has moved, each way. */
+export async function moved(stage: Stage, least: Flow): Promise<Flow> {
+  for (;;) {
+    const flow = await flowOf(stage);
+    if (flow.up >= least.up && flow.down >= least.down) return flow;
+    await pause(LOOK_MS);
+  }
+}
+
+/** Resolves when nothing moves any more, either way. `look` is called with every look. */
+export async function stalled(stage: Stage, look: () => void = () => {}): Promise<Flow> {
+  let flow = await flowOf(stage);
+  for (let equal = 0; equal < EQUAL_LOOKS; ) {
+    await pause(LOOK_MS);
+    look();
+    const now = await flowOf(stage);
+    equal = now.up === flow.up && now.down === flow.down ? equal + 1 : 0;
+    flow = now;
+  }
+  return flow;
+}
+
+/** Bytes that a process holds for itself; the kernel's buffers are not among them. proc_pid_status(5). */
+export function memoryOf(pid: number | "self" = "self"): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)![1]) * 1024;
+}
