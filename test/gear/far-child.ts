@@ -43,16 +43,19 @@ class End {
     return new Promise((resolve) => this.socket.write(bytes, () => resolve()));
   }
 
-  flood(): void {
-    this.#flooding = this.#flood();
+  /** Begins to write so much. */
+  flood(size: number): Promise<void> {
+    this.#flooding = this.#flood(size);
+    return this.#flooding;
   }
 
-  async #flood(): Promise<void> {
+  async #flood(size: number): Promise<void> {
     const closed = once(this.socket, "close");
-    while (!this.#enough && !this.socket.destroyed) {
-      this.#bytes += BLOCK.length;
-      this.#hash.update(BLOCK);
-      if (!this.socket.write(BLOCK)) await Promise.race([once(this.socket, "drain"), closed]);
+    for (let left = size; left > 0 && !this.#enough && !this.socket.destroyed; left -= BLOCK.length) {
+      const block = left < BLOCK.length ? BLOCK.subarray(0, left) : BLOCK;
+      this.#bytes += block.length;
+      this.#hash.update(block);
+      if (!this.socket.write(block)) await Promise.race([once(this.socket, "drain"), closed]);
     }
   }
 
@@ -67,7 +70,7 @@ class End {
 const arrivals = new Map<number, Arrivals>();
 const ends: End[] = [];
 
-async function obey({ what, at, host, text, tls }: Order): Promise<unknown> {
+async function obey({ what, at, host, text, size, tls }: Order): Promise<unknown> {
   const end = (): End => ends[at]!;
   switch (what) {
     case "listen": {
@@ -96,8 +99,11 @@ async function obey({ what, at, host, text, tls }: Order): Promise<unknown> {
     }
     case "write":
       return end().write(Buffer.from(text!, "base64"));
+    case "bulk":
+      return end().flood(size!);
     case "flood":
-      return end().flood();
+      void end().flood(Number.POSITIVE_INFINITY);
+      return;
     case "finish":
       return end().finish();
     case "read":

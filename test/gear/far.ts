@@ -26,10 +26,11 @@ export interface FarBytes {
 
 export interface Order {
   readonly number: number;
-  readonly what: "listen" | "accept" | "connect" | "write" | "flood" | "finish" | "read" | "ended";
+  readonly what: "listen" | "accept" | "connect" | "write" | "bulk" | "flood" | "finish" | "read" | "ended";
   readonly at: number;
   readonly host?: string | undefined;
   readonly text?: string | undefined;
+  readonly size?: number | undefined;
   readonly tls?: FarTls | undefined;
 }
 
@@ -139,7 +140,12 @@ export class FarSocket {
 
   /** Writes bytes; resolves when the process has handed them to its kernel. */
   async write(bytes: Uint8Array | string): Promise<void> {
-    await this.#order("write", Buffer.from(bytes).toString("base64"));
+    await this.#order("write", { text: Buffer.from(bytes).toString("base64") });
+  }
+
+  /** Writes `size` bytes of its own at the reader's speed; resolves when they are with its kernel. */
+  async bulk(size: number): Promise<void> {
+    await this.#order("bulk", { size });
   }
 
   /** Begins to write for ever, as fast as they are taken. */
@@ -162,7 +168,7 @@ export class FarSocket {
     return this.#order("ended") as Promise<FarBytes>;
   }
 
-  #order(what: Order["what"], text?: string): Promise<unknown> {
-    return this.#peer.order({ what, at: this.#id, text });
+  #order(what: Order["what"], more: Pick<Order, "text" | "size"> = {}): Promise<unknown> {
+    return this.#peer.order({ what, at: this.#id, ...more });
   }
 }
