@@ -14,11 +14,19 @@ export interface Config {
   readonly admin: { readonly listen: SocketAddress } | null;
   readonly limits: ProcessLimits;
   readonly timeouts: Timeouts;
-  readonly dns: { readonly servers: readonly IpAddress[] | null };
+  readonly dns: DnsConfig;
   /** By name, in file order. */
   readonly identities: Readonly<Record<string, IdentityConfig>>;
   readonly listeners: readonly ListenerConfig[];
   readonly clusters: Readonly<Record<string, ClusterConfig>>;
+}
+
+/** null: as resolv.conf says, or the default. */
+export interface DnsConfig {
+  readonly servers: readonly IpAddress[] | null;
+  /** ms. */
+  readonly timeout: number | null;
+  readonly attempts: number | null;
 }
 
 export interface LogConfig {

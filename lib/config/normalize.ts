@@ -37,7 +37,11 @@ export function toConfig(written: ConfigWritten, file: string | null, directory:
       helloBytes: written.limits.hello_bytes,
     },
     timeouts,
-    dns: { servers: written.dns.servers ?? null },
+    dns: {
+      servers: written.dns.servers ?? null,
+      timeout: written.dns.timeout ?? null,
+      attempts: written.dns.attempts ?? null,
+    },
     identities: mapEntries(written.identities, (name, value) => identityOf(name, value, directory)),
     listeners: written.listeners.map((listener) => listenerOf(listener, timeouts, directory)),
     clusters: mapEntries(written.clusters, (name, value) => clusterOf(name, value, directory)),

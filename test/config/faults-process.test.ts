@@ -102,6 +102,11 @@ const WRONG: readonly Wrong[] = [
     "7:22 dns.servers: must name a server: leave it out to use resolv.conf; found an empty list",
   ],
   [
+    "servers: [127.0.0.1:53]",
+    "attempts: 0",
+    "7:23 dns.attempts: must be a whole number from 1 to 5; found 0",
+  ],
+  [
     "cert: edge.crt, key: edge.key, ca: ca.crt",
     "cert: edge.crt, ca: ca.crt",
     "10:9 identities.edge: must have a key beside its cert",

@@ -43,7 +43,7 @@ test("the smallest configuration gets every default", () => {
     admin: null,
     limits: { connections: "auto", perSource: 0, helloBytes: 65_536 },
     timeouts: TIMEOUTS,
-    dns: { servers: null },
+    dns: { servers: null, timeout: null, attempts: null },
     identities: {},
     listeners: [
       {
