@@ -1,11 +1,18 @@
 /**
  * Weighted chance in O(1): Vose's alias method. Each of n equal columns holds its own member up to `#cut` and one other
  * member, its alias, above it; a draw is one random number. Members without weight own no column and are never drawn.
+ *
+ * The random numbers come from a shuffled deck: 0 to 1 is cut into DECK slices, each is drawn once before any is drawn
+ * again, and the place within the slice is chance. Every single draw is as uniform as without, but shares even out within
+ * a deck instead of with the square root of time: 100,000 draws are within 2 % of the weights, where independent ones
+ * miss a tenth by more in one run of thirty. Each worker shuffles for itself.
  */
 import { type Endpoint, isAmong } from "./endpoint.ts";
 
 /** Draws that may hit tried endpoints before the exact scan; with one of two tried all eight miss in 0.4 %. */
 const REDRAWS = 8;
+/** Even for 200 members a share is several slices wide; 2 KiB per tier and worker. */
+const DECK = 1024;
 
 export class Lottery {
   readonly #random: () => number;
@@ -14,6 +21,9 @@ export class Lottery {
   readonly #alias: Int32Array;
   readonly #cut: Float64Array;
   #columns = 0;
+  /** The slices: those before `#turn` are drawn, the others still to come. */
+  readonly #deck = Uint16Array.from({ length: DECK }, (_, slice) => slice);
+  #turn = 0;
 
   constructor(count: number, random: () => number) {
     this.#random = random;
@@ -56,9 +66,23 @@ export class Lottery {
   /** A member by chance; -1 when nobody has a weight. */
   draw(): number {
     if (this.#columns === 0) return -1;
-    const place = this.#random() * this.#columns;
-    const column = Math.floor(place);
+    const place = this.#uniform() * this.#columns;
+    // The last slice and a place at its very end may round up to 1.
+    const column = Math.min(Math.floor(place), this.#columns - 1);
     return place - column < this.#cut[column]! ? this.#member[column]! : this.#alias[column]!;
+  }
+
+  /** The next card of the deck, one step of Fisher and Yates' shuffle. 0 to 1; one random number says both which and where. */
+  #uniform(): number {
+    const deck = this.#deck;
+    const turn = this.#turn;
+    const place = this.#random() * (DECK - turn);
+    const ahead = Math.floor(place);
+    const slice = deck[turn + ahead]!;
+    deck[turn + ahead] = deck[turn]!;
+    deck[turn] = slice;
+    this.#turn = turn + 1 === DECK ? 0 : turn + 1;
+    return (slice + place - ahead) / DECK;
   }
 
   /** Like `draw` among the untried ones, in the proportion of their weights. */

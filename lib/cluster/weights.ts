@@ -1,11 +1,9 @@
 /**
- * What a weight is worth beside others. RFC 2782: zero beside non-zero means "a very small chance of being selected";
- * where all are zero there is nothing to select, and all count the same.
+ * What a weight is worth beside others, as RFC 2782 has it: among those that are usable now, less during slow start.
  */
+import { zeroWorth } from "../wire/weight.ts";
 import { type Endpoint, HEALTH, HEALTH_DRAINING, HEALTH_UP, SHARE } from "./endpoint.ts";
 
-/** All zero weights of a tier together weigh this part of its lightest non-zero one. */
-const ZERO_PART = 0.01;
 const FULL_SHARE = 1000;
 
 /** The weights of all members as configured, whatever their health. */
@@ -35,18 +33,16 @@ export function currentWeights(members: readonly Endpoint[], panic: boolean): Fl
 /** Multiplies the part of each member (0: out) with what its weight is worth among those that are in. */
 function scaled(members: readonly Endpoint[], parts: Float64Array): Float64Array {
   let zeros = 0;
-  let lightest = Number.POSITIVE_INFINITY;
+  let sum = 0;
   for (let index = 0; index < members.length; index++) {
     if (parts[index] === 0) continue;
-    const weight = members[index]!.weight;
+    const { weight } = members[index]!;
+    sum += weight;
     if (weight === 0) zeros++;
-    else if (weight < lightest) lightest = weight;
   }
-  const zero = lightest === Number.POSITIVE_INFINITY ? 1 : (lightest * ZERO_PART) / zeros;
+  const zero = zeroWorth(sum, zeros);
   for (let index = 0; index < members.length; index++) {
-    if (parts[index] === 0) continue;
-    const weight = members[index]!.weight;
-    parts[index] = parts[index]! * (weight === 0 ? zero : weight);
+    if (parts[index] !== 0) parts[index] = parts[index]! * (members[index]!.weight || zero);
   }
   return parts;
 }

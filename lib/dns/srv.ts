@@ -3,6 +3,7 @@
  * decidedly not there, addresses from the additional section only where the answering zone may speak for them. A target
  * with several addresses keeps the share of one target, divided among them. Pure.
  */
+import { zeroWorth } from "../wire/weight.ts";
 import type { AddressRecord, DnsRecord, SrvRecord } from "./message.ts";
 import { isWithin, serviceDomain } from "./name.ts";
 
@@ -70,15 +71,13 @@ export function tiersOf<T extends { readonly priority: number }>(
     .sort((left, right) => left.priority - right.priority);
 }
 
-/**
- * The share of each weight within one tier, 0 to 1, adding up to 1: the chances that the selection of RFC 2782 gives. It
- * draws from 0 to the sum, both included, with the weightless first: together they get one part beside the sum.
- */
+/** The share of each weight within one tier, 0 to 1, adding up to 1: what the balancer gives it while all are well. */
 export function shares(weights: readonly number[]): number[] {
   const sum = weights.reduce((total, weight) => total + weight, 0);
-  const idle = weights.filter((weight) => weight === 0).length;
-  const parts = idle > 0 ? sum + 1 : sum;
-  return weights.map((weight) => (weight > 0 ? weight / parts : 1 / (parts * idle)));
+  const zero = zeroWorth(sum, weights.filter((weight) => weight === 0).length);
+  const worth = weights.map((weight) => weight || zero);
+  const all = worth.reduce((total, part) => total + part, 0);
+  return worth.map((part) => part / all);
 }
 
 /**

@@ -17,52 +17,98 @@ import {
 import { endpointsOf, equals, seeded, setOf, shares, sourceOf, write } from "./gear.ts";
 
 const POLICIES = ["round_robin", "random", "least_connections", "source_hash"] as const;
-const PICKS = 100_000;
-const WEIGHTS = [1, 2, 3, 4, 10];
 
 /** Picks without connections, as when they are short; least_connections must follow the weights then as well. */
-function sharesOf(policy: (typeof POLICIES)[number], endpoints: Endpoint[]): Map<string, number> {
+function sharesOf(
+  policy: (typeof POLICIES)[number],
+  endpoints: Endpoint[],
+  picks: number,
+): Map<string, number> {
   const balancer = createBalancer(policy, setOf(endpoints), seeded(1));
-  return shares(PICKS, (turn) => balancer.pick(sourceOf(turn * 7919), null));
+  return shares(picks, (turn) => balancer.pick(sourceOf(turn), null));
 }
 
+/** Every endpoint has the share that RFC 2782 gives its weight, to two percent of that share. */
 function assertShares(actual: Map<string, number>, endpoints: readonly Endpoint[]): void {
-  const sum = endpoints.reduce((total, endpoint) => total + endpoint.weight, 0);
-  for (const { key, weight } of endpoints) {
+  const expected = rfcShares(endpoints.map(({ weight }) => weight));
+  for (const [index, { key, weight }] of endpoints.entries()) {
     const part = actual.get(key) ?? 0;
-    // Two percent of the share, and what chance does to 100,000 draws (three standard deviations).
-    const allowed = (0.02 * weight) / sum + 3 * Math.sqrt(weight / sum / PICKS);
-    assert.ok(
-      Math.abs(part - weight / sum) <= allowed,
-      `${key} weight ${weight}: ${part} of ${weight / sum}`,
-    );
+    const share = expected[index]!;
+    assert.ok(Math.abs(part - share) <= 0.02 * share, `${key} weight ${weight}: ${part} of ${share}`);
   }
+}
+
+/** The selection of RFC 2782, word for word, weightless first; those without weight take turns at their one part. */
+function rfcShares(weights: readonly number[]): number[] {
+  const sum = weights.reduce((total, weight) => total + weight, 0);
+  const zeros = weights.filter((weight) => weight === 0).length;
+  if (sum === 0) return weights.map(() => 1 / weights.length);
+  const numbers = zeros > 0 ? sum + 1 : sum;
+  return weights.map((weight) => (weight === 0 ? 1 / zeros : weight) / numbers);
 }
 
 for (const policy of POLICIES) {
   describe(policy, () => {
-    it("spreads evenly over equal endpoints", () => {
-      for (const count of [1, 2, 7, 50, 200]) {
-        const endpoints = equals(count);
-        assertShares(sharesOf(policy, endpoints), endpoints);
-      }
+    // Sources are drawn by nobody but their clients: a share by hash is as exact as the sample is large.
+    const few = policy === "source_hash" ? 1_000_000 : 100_000;
+
+    for (const [what, weights] of [
+      ["one endpoint", [1]],
+      ["two equal ones", [1, 1]],
+      ["ten equal ones", Array.from({ length: 10 }, () => 1)],
+      ["weights 1 to 10", [1, 2, 3, 4, 10]],
+      ["weights as in the RFC's example", [1, 3]],
+      ["large weights", [65_535, 32_768, 16_384]],
+      ["weight 0 beside others", [10, 0, 60, 30]],
+      ["nothing but weight 0", [0, 0, 0]],
+    ] as const) {
+      it(`gives RFC 2782's shares to 2 %: ${what}`, () => {
+        const endpoints = endpointsOf(weights.map((weight) => ({ weight })));
+        // One in a hundred takes a larger sample, too.
+        assertShares(
+          sharesOf(policy, endpoints, weights.some((one) => one === 0) ? 1_000_000 : few),
+          endpoints,
+        );
+      });
+    }
+
+    it("gives them to many endpoints, too", () => {
+      const equal = equals(40);
+      assertShares(sharesOf(policy, equal, 1_000_000), equal);
+      const mixed = endpointsOf(Array.from({ length: 12 }, (_, index) => ({ weight: 1 + (index % 3) })));
+      assertShares(sharesOf(policy, mixed, 1_000_000), mixed);
     });
 
-    it("follows weights, with few endpoints and with many", () => {
-      const few = endpointsOf(WEIGHTS.map((weight) => ({ weight })));
-      assertShares(sharesOf(policy, few), few);
-      const many = endpointsOf(Array.from({ length: 100 }, (_, index) => ({ weight: 1 + (index % 5) })));
-      assertShares(sharesOf(policy, many), many);
+    it("gives them in each tier, as the better ones fail and return", () => {
+      const tiers = [
+        [1, 4],
+        [10, 30, 60],
+        [5, 5],
+      ] as const;
+      const specs = tiers.flatMap((weights, priority) => weights.map((weight) => ({ weight, priority })));
+      const endpoints = endpointsOf(specs);
+      const set = setOf(endpoints);
+      const balancer = createBalancer(policy, set, seeded(1));
+      const tierOf = (wanted: number) => endpoints.filter(({ priority }) => priority === wanted);
+      const look = (wanted: number): void => {
+        const actual = shares(few, (turn) => balancer.pick(sourceOf(turn), null));
+        assertShares(actual, tierOf(wanted));
+        assert.equal(actual.size, tierOf(wanted).length, "nobody of another tier");
+      };
+      look(0);
+      for (const endpoint of tierOf(0)) write(set, endpoint, HEALTH, HEALTH_DOWN);
+      look(1);
+      for (const endpoint of tierOf(1)) write(set, endpoint, HEALTH, HEALTH_EJECTED);
+      look(2);
+      for (const endpoint of tierOf(0)) write(set, endpoint, HEALTH, HEALTH_UP);
+      look(0);
     });
 
-    it("gives weight 0 a very small share beside others, and equal shares among zeros", () => {
-      const mixed = endpointsOf([{ weight: 0 }, { weight: 10 }, { weight: 10 }, { weight: 0 }]);
-      const actual = sharesOf(policy, mixed);
-      const zeros = (actual.get(mixed[0]!.key) ?? 0) + (actual.get(mixed[3]!.key) ?? 0);
-      assert.ok(zeros > 0 && zeros < 0.01, `zeros got ${zeros}`);
-      const zero = endpointsOf([{ weight: 0 }, { weight: 0 }]);
-      const even = sharesOf(policy, zero);
-      for (const { key } of zero) assert.ok(Math.abs(even.get(key)! - 0.5) < 0.01);
+    it("gives weight 0 a very small share beside small weights, where the RFC's draw would not", () => {
+      const endpoints = endpointsOf([{ weight: 0 }, { weight: 1 }, { weight: 1 }, { weight: 0 }]);
+      const actual = sharesOf(policy, endpoints, 100_000);
+      const zeros = [0, 3].map((index) => actual.get(endpoints[index]!.key) ?? 0);
+      for (const part of zeros) assert.ok(part > 0.004 && part < 0.006, `${part}`);
     });
 
     it("stays in the lowest priority that has a usable endpoint, and returns to it", () => {
@@ -181,6 +227,33 @@ describe("round_robin", () => {
   });
 });
 
+describe("random", () => {
+  it("is even after every 1,024 picks, and without a pattern in between", () => {
+    const endpoints = equals(4);
+    const balancer = createBalancer("random", setOf(endpoints), seeded(19));
+    let repeats = 0;
+    let last: Endpoint | null = null;
+    for (let deck = 0; deck < 20; deck++) {
+      const counts = shares(1024, () => {
+        const endpoint = balancer.pick(null, null);
+        if (endpoint === last) repeats++;
+        last = endpoint;
+        return endpoint;
+      });
+      for (const part of counts.values()) assert.equal(part, 0.25);
+    }
+    // A quarter follows itself by chance; round robin never would. Five standard deviations.
+    assert.ok(Math.abs(repeats - 5120) < 310, `${repeats} of 20,480`);
+  });
+
+  it("has an endpoint for every number that chance can yield", () => {
+    for (const number of [0, 1 - 2 ** -53]) {
+      const balancer = createBalancer("random", setOf(equals(3)), () => number);
+      for (let turn = 0; turn < 3000; turn++) assert.notEqual(balancer.pick(null, null), undefined);
+    }
+  });
+});
+
 describe("slow start", () => {
   it("gives the SHARE of the weight", () => {
     for (const policy of ["round_robin", "random", "least_connections"] as const) {
@@ -261,8 +334,9 @@ describe("least_connections", () => {
 
   it("holds connections in proportion to weights, by scan and by two draws", () => {
     for (const count of [5, 100]) {
+      const weights = [1, 2, 3, 4, 10];
       const endpoints = endpointsOf(
-        Array.from({ length: count }, (_, index) => ({ weight: WEIGHTS[index % 5]! })),
+        Array.from({ length: count }, (_, index) => ({ weight: weights[index % 5]! })),
       );
       const balancer = createBalancer("least_connections", setOf(endpoints), seeded(14));
       const total = 200 * count;

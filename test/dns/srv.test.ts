@@ -49,12 +49,17 @@ test("port 0 is left out with a note", () => {
   assert.match(set.notes[0] ?? "", /port 0/);
 });
 
-test("shares are those of the RFC 2782 selection", () => {
+test("shares are those of the RFC 2782 selection, but for weight 0 beside small weights", () => {
   assert.deepEqual(shares([]), []);
   assert.deepEqual(shares([0]), [1]);
   assert.deepEqual(shares([0, 0]), [0.5, 0.5]);
   assert.deepEqual(shares([1, 3]), [0.25, 0.75]);
-  assert.deepEqual(shares([0, 0, 99]), [0.005, 0.005, 0.99]);
+  assert.deepEqual(shares([0, 0, 199]), [0.0025, 0.0025, 0.995]);
+  // The RFC's draw would give it a quarter, which is no "very small chance".
+  assert.deepEqual(
+    shares([0, 1, 2]).map((share) => share.toFixed(4)),
+    ["0.0099", "0.3300", "0.6601"],
+  );
 });
 
 test("additionals count only for targets within the owner's domain", () => {
