@@ -54,6 +54,42 @@ export interface Meaning {
   readonly ttl: number | null;
 }
 
+/** One try at one server. */
+export interface Attempt {
+  readonly server: string;
+  readonly transport: "udp" | "tcp";
+  readonly result: string;
+  readonly ms: number;
+}
+
+/** What came of one question. */
+export interface Answer {
+  readonly kind: AnswerKind;
+  /** For people: why, where `kind` is a failure. */
+  readonly detail: string;
+  readonly name: string;
+  readonly type: QueryType;
+  /** The end of the alias chain. */
+  readonly canonical: string;
+  /** The chain ends in an alias that this answer does not resolve: ask again for `canonical`. */
+  readonly dangling: boolean;
+  readonly records: readonly DnsRecord[];
+  readonly additionals: readonly DnsRecord[];
+  /** Records left out because a name in them is no host name. */
+  readonly hostile: number;
+  /** Seconds that it holds: least TTL, or the SOA's negative TTL; null where nothing says so. */
+  readonly ttl: number | null;
+  /** `address port`, the one that answered; null where none did. */
+  readonly server: string | null;
+  readonly transport: "udp" | "tcp" | null;
+  readonly authenticated: boolean;
+  readonly authoritative: boolean;
+  readonly edns: boolean;
+  /** Every record of the message, as a zone file would show it. */
+  readonly raw: readonly string[];
+  readonly attempts: readonly Attempt[];
+}
+
 /** True where the question has an answer, if only that there is nothing. */
 export function isDefinite(kind: AnswerKind): kind is DefiniteKind {
   return (DEFINITE_KINDS as readonly string[]).includes(kind);

@@ -5,7 +5,7 @@
  * what happened, and `attempts` says it server by server.
  */
 import { randomInt } from "node:crypto";
-import { type AnswerKind, interpret, isDefinite, RCODE } from "./answer.ts";
+import { type Answer, type AnswerKind, type Attempt, interpret, isDefinite, RCODE } from "./answer.ts";
 import {
   type Exchange,
   exchangeTcp,
@@ -14,18 +14,24 @@ import {
   noneIgnored,
   type Outcome,
 } from "./exchange.ts";
-import { type DnsMessage, type DnsRecord, encodeQuery, formatRecord, type QueryType } from "./message.ts";
+import { type DnsMessage, encodeQuery, formatRecord, type QueryType } from "./message.ts";
 import { canonicalName, mixCase, printable } from "./name.ts";
-import { candidates, type Nameserver, ResolvConfFile } from "./resolv-conf.ts";
+import {
+  candidates,
+  type Nameserver,
+  parseResolvConf,
+  type ResolvConf,
+  ResolvConfFile,
+} from "./resolv-conf.ts";
 
 export interface ClientOptions {
   /** null: those of resolv.conf, with its search list and options. */
   readonly servers?: readonly Nameserver[] | null;
   readonly resolvConf?: ResolvConfFile;
-  /** ms for one server in the first round; doubles each round. */
-  readonly timeout?: number;
+  /** ms for one server in the first round; doubles each round. null: as resolv.conf or the default says. */
+  readonly timeout?: number | null;
   /** Rounds over all servers. */
-  readonly attempts?: number;
+  readonly attempts?: number | null;
   /** ms for the whole query, all servers and rounds. */
   readonly deadline?: number;
   /** Never UDP. */
@@ -38,42 +44,6 @@ export interface QueryOptions {
   readonly signal?: AbortSignal | undefined;
   /** A server (`Answer.server`) to ask last, to have another one confirm what it said. */
   readonly avoid?: string | null;
-}
-
-/** One try at one server. */
-export interface Attempt {
-  readonly server: string;
-  readonly transport: "udp" | "tcp";
-  readonly result: string;
-  readonly ms: number;
-}
-
-/** What came of one question. */
-export interface Answer {
-  readonly kind: AnswerKind;
-  /** For people: why, where `kind` is a failure. */
-  readonly detail: string;
-  readonly name: string;
-  readonly type: QueryType;
-  /** The end of the alias chain. */
-  readonly canonical: string;
-  /** The chain ends in an alias that this answer does not resolve: ask again for `canonical`. */
-  readonly dangling: boolean;
-  readonly records: readonly DnsRecord[];
-  readonly additionals: readonly DnsRecord[];
-  /** Records left out because a name in them is no host name. */
-  readonly hostile: number;
-  /** Seconds that it holds: least TTL, or the SOA's negative TTL; null where nothing says so. */
-  readonly ttl: number | null;
-  /** `address port`, the one that answered; null where none did. */
-  readonly server: string | null;
-  readonly transport: "udp" | "tcp" | null;
-  readonly authenticated: boolean;
-  readonly authoritative: boolean;
-  readonly edns: boolean;
-  /** Every record of the message, as a zone file would show it. */
-  readonly raw: readonly string[];
-  readonly attempts: readonly Attempt[];
 }
 
 // resolv.conf(5) says 5 s; a proxy whose first server is gone should not wait that long for its second.
@@ -94,6 +64,8 @@ const QUIRK_MS = 15 * 60_000;
 // Mixed case, without it, without EDNS, TCP: no server needs more steps than that.
 const MAX_STEPS = 5;
 
+const NO_FILE = parseResolvConf("");
+
 /** What is known of one server from earlier queries. Times are on the monotonic clock, in ms. */
 interface Manners {
   failedUntil: number;
@@ -107,10 +79,10 @@ interface Asked {
   readonly transport: "udp" | "tcp";
 }
 
-/** What the resolver and its kin need of a client. */
+/** What a lookup needs of a client. */
 export type Asker = Pick<DnsClient, "search" | "query">;
 
-/** Asks DNS servers. Holds no socket and no timer between queries, so there is nothing to close. */
+/** Asks DNS servers. Nothing to close: between queries it holds at most sockets that wait for late answers, for a moment. */
 export class DnsClient {
   readonly ignored: Ignored = noneIgnored();
   readonly #options: ClientOptions;
@@ -124,13 +96,25 @@ export class DnsClient {
     this.#random = options.random ?? Math.random;
   }
 
-  /** The servers that would be asked now, best first. */
-  servers(avoid: string | null = null): Nameserver[] {
-    const conf = this.#resolvConf.current();
-    const configured = this.#options.servers ?? conf.nameservers;
-    const first =
-      this.#options.servers == null && conf.rotate ? Math.floor(this.#random() * configured.length) : 0;
-    const rotated = [...configured.slice(first), ...configured.slice(0, first)];
+  /**
+   * Calls `onChange` when other servers may be asked than before: resolv.conf changed. The returned function ends that. Never
+   * calls where the servers are configured.
+   */
+  watch(onChange: () => void): () => void {
+    return this.#options.servers == null ? this.#resolvConf.watch(onChange) : () => {};
+  }
+
+  /** What resolv.conf says, with the configured servers instead of its own: then nothing else of the file counts, either. */
+  #conf(): ResolvConf {
+    const { servers } = this.#options;
+    return servers == null ? this.#resolvConf.current() : { ...NO_FILE, nameservers: servers };
+  }
+
+  /** The servers in the order in which they are asked now. */
+  #ranked(conf: ResolvConf, avoid: string | null): Nameserver[] {
+    const { nameservers } = conf;
+    const first = conf.rotate ? Math.floor(this.#random() * nameservers.length) : 0;
+    const rotated = [...nameservers.slice(first), ...nameservers.slice(0, first)];
     const now = performance.now();
     const rank = (server: Nameserver): number =>
       (serverKey(server) === avoid ? 2 : 0) + (this.#mannersOf(server).failedUntil > now ? 1 : 0);
@@ -143,8 +127,8 @@ export class DnsClient {
    * would swap one domain's endpoints for another's.
    */
   async search(written: string, type: QueryType, options: QueryOptions = {}): Promise<Answer> {
-    const conf = this.#resolvConf.current();
-    const names = candidates(written, this.#options.servers == null ? conf.search : [], conf.ndots);
+    const conf = this.#conf();
+    const names = candidates(written, conf.search, conf.ndots);
     let first: Answer | null = null;
     for (const name of names) {
       const answer = await this.query(name, type, options);
@@ -159,20 +143,21 @@ export class DnsClient {
   async query(written: string, type: QueryType, options: QueryOptions = {}): Promise<Answer> {
     const name = canonicalName(written);
     if (name === null) return noName(written, type);
-    const conf = this.#resolvConf.current();
+    const conf = this.#conf();
     const rounds = this.#options.attempts ?? conf.attempts ?? ATTEMPTS;
     const timeout = this.#options.timeout ?? conf.timeout ?? TIMEOUT_MS;
     const endsAt = performance.now() + (this.#options.deadline ?? DEADLINE_MS);
     const attempts: Attempt[] = [];
     let failure: Answer | null = null;
-    let servers = this.servers(options.avoid ?? null);
+    const tcp = this.#options.tcp ?? conf.tcp;
+    let servers = this.#ranked(conf, options.avoid ?? null);
     for (let round = 0; round < rounds && servers.length > 0; round++) {
       const silent: Nameserver[] = [];
       for (const server of servers) {
         const left = endsAt - performance.now();
         if (left <= 0) break;
         const wait = Math.ceil(Math.min(timeout * 2 ** round, left));
-        const asked = await this.#ask(server, name, type, wait, attempts, options.signal);
+        const asked = await this.#ask(server, name, type, { wait, tcp }, attempts, options.signal);
         const answer = this.#read(server, name, type, asked, attempts);
         if (answer.kind === "aborted") return answer;
         if (isDefinite(answer.kind)) {
@@ -199,19 +184,19 @@ export class DnsClient {
     server: Nameserver,
     name: string,
     type: QueryType,
-    timeout: number,
+    how: { readonly wait: number; readonly tcp: boolean },
     attempts: Attempt[],
     signal: AbortSignal | undefined,
   ): Promise<Asked> {
     const manners = this.#mannersOf(server);
-    const endsAt = performance.now() + timeout;
+    const endsAt = performance.now() + how.wait;
     let edns = manners.noEdnsUntil <= performance.now();
     let mixed = manners.noCaseUntil <= performance.now();
-    let tcp = this.#options.tcp ?? (this.#options.servers == null && this.#resolvConf.current().tcp);
+    let { tcp } = how;
     let droppedEdns = false;
     let asked: Asked | null = null;
     for (let step = 0; step < MAX_STEPS; step++) {
-      const wait = step === 0 ? timeout : Math.ceil(endsAt - performance.now());
+      const wait = step === 0 ? how.wait : Math.ceil(endsAt - performance.now());
       if (asked !== null && wait <= 0) {
         // What came so far was to be asked again, so it is no answer.
         return {

@@ -3,7 +3,8 @@
  * which DNS server said so and how, the records themselves, and where it does not work, why. A name that begins with an
  * underscore is an SRV name; any other is a host, with or without a port. Plain data first, text from it.
  */
-import type { Asker, Attempt } from "./client.ts";
+import type { Attempt } from "./answer.ts";
+import type { Asker } from "./client.ts";
 import { type Found, Lookup, type Resolution, type ResolutionKind } from "./lookup.ts";
 import { printable } from "./name.ts";
 import { shares, tiersOf } from "./srv.ts";

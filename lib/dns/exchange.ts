@@ -2,7 +2,7 @@
  * One question to one DNS server over one fresh socket: UDP (RFC 1035 section 4.2.1) or TCP (RFC 7766). Ends exactly once,
  * with a matched response or the reason why there is none, and always closes its socket. RFC 5452 is the rule for what
  * matches: address, port, id, question, and the letters' case where the server keeps it. What does not match is counted
- * and waited past, so a forger can make noise but not end the wait.
+ * and waited past, so a forger can make noise but not end the wait; what matches too late is counted, too.
  */
 import { createSocket } from "node:dgram";
 import { connect, isIPv6 } from "node:net";
@@ -29,6 +29,8 @@ export interface Ignored {
   wrongId: number;
   wrongQuestion: number;
   wrongCase: number;
+  /** Right in everything but time: the question had been given up. */
+  late: number;
 }
 
 export type Outcome =
@@ -36,7 +38,7 @@ export type Outcome =
   | { readonly kind: "malformed" | "unreachable" | "timeout" | "aborted"; readonly detail: string };
 
 export function noneIgnored(): Ignored {
-  return { wrongSource: 0, wrongId: 0, wrongQuestion: 0, wrongCase: 0 };
+  return { wrongSource: 0, wrongId: 0, wrongQuestion: 0, wrongCase: 0, late: 0 };
 }
 
 /** Asks over UDP. Counts into `ignored` what it waits past. Never rejects. */
@@ -50,9 +52,25 @@ export function exchangeUdp(server: Nameserver, exchange: Exchange, ignored: Ign
       lookup: (host, _options, found) => found(null, host, family),
     });
     let strangers = "";
-    const end = once(exchange, resolve, () => `no answer in ${exchange.timeout} ms${strangers}`, [
-      () => socket.close(),
-    ]);
+    let over = false;
+    // An answer that comes too late is never taken: by then the question is asked elsewhere, with another id. The socket stays
+    // as long again to count it, because a server that is just too slow looks like a dead one otherwise.
+    const linger = (): void => {
+      over = true;
+      socket.unref();
+      const close = (): void => {
+        clearTimeout(timer);
+        exchange.signal?.removeEventListener("abort", close);
+        socket.close();
+      };
+      const timer = setTimeout(close, exchange.timeout).unref();
+      exchange.signal?.addEventListener("abort", close);
+    };
+    const silence = (): string => `no answer in ${exchange.timeout} ms${strangers}`;
+    const end = once(exchange, resolve, silence, ({ kind }) => {
+      if (kind === "timeout") linger();
+      else socket.close();
+    });
     socket.on("error", (error) => end({ kind: "unreachable", detail: error.message }));
     socket.on("message", (wire, from) => {
       if (from.port !== server.port || !sameHost(from.address, server.host)) {
@@ -62,6 +80,10 @@ export function exchangeUdp(server: Nameserver, exchange: Exchange, ignored: Ign
       }
       if (wire.length < 2 || wire.readUInt16BE(0) !== exchange.id) {
         ignored.wrongId++;
+        return;
+      }
+      if (over) {
+        ignored.late++;
         return;
       }
       const outcome = judge(wire, exchange, ignored);
@@ -83,9 +105,8 @@ export function exchangeUdp(server: Nameserver, exchange: Exchange, ignored: Ign
 export function exchangeTcp(server: Nameserver, exchange: Exchange, ignored: Ignored): Promise<Outcome> {
   return new Promise((resolve) => {
     const socket = connect({ host: server.host, port: server.port, autoSelectFamily: false, noDelay: true });
-    const end = once(exchange, resolve, () => `no answer over TCP in ${exchange.timeout} ms`, [
-      () => socket.destroy(),
-    ]);
+    const silence = (): string => `no answer over TCP in ${exchange.timeout} ms`;
+    const end = once(exchange, resolve, silence, () => socket.destroy());
     let received = Buffer.alloc(0);
     socket.on("error", (error) => end({ kind: "unreachable", detail: error.message }));
     socket.on("end", () => end({ kind: "unreachable", detail: "TCP connection closed before the answer" }));
@@ -148,7 +169,7 @@ function once(
   exchange: Exchange,
   resolve: (outcome: Outcome) => void,
   silence: () => string,
-  release: (() => void)[],
+  release: (outcome: Outcome) => void,
 ): (outcome: Outcome) => void {
   let ended = false;
   const onAbort = (): void => end({ kind: "aborted", detail: "aborted" });
@@ -158,7 +179,7 @@ function once(
     ended = true;
     clearTimeout(timer);
     exchange.signal?.removeEventListener("abort", onAbort);
-    for (const free of release) free();
+    release(outcome);
     resolve(outcome);
   };
   exchange.signal?.addEventListener("abort", onAbort);

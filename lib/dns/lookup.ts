@@ -5,8 +5,8 @@
  */
 import { setMaxListeners } from "node:events";
 import { isIP } from "node:net";
-import { type AnswerKind, isDefinite, MAX_ALIASES } from "./answer.ts";
-import type { Answer, Asker } from "./client.ts";
+import { type Answer, type AnswerKind, isDefinite, MAX_ALIASES } from "./answer.ts";
+import type { Asker } from "./client.ts";
 import type { AddressRecord, QueryType, SrvRecord } from "./message.ts";
 import { canonicalName, isLocalhost, printable } from "./name.ts";
 import { assemble, knownAddresses, readSrv, sortTargets, type Target, unusable } from "./srv.ts";

@@ -1,9 +1,9 @@
 /**
  * resolv.conf(5): which DNS servers to ask, and how. Follows glibc in what the lines mean and how far values may go, but
  * reads neither LOCALDOMAIN nor RES_OPTIONS, and takes more than three servers. A missing or empty file means a server on
- * this machine, as in glibc. A running proxy sees changes: the file is looked at again before a query, at most once a second.
+ * this machine, as in glibc. A running proxy sees changes: every query reads the file, and who waits can watch it.
  */
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import { isIP } from "node:net";
 import { canonicalName } from "./name.ts";
 
@@ -32,7 +32,9 @@ const LOCAL: readonly Nameserver[] = [{ host: "127.0.0.1", port: DNS_PORT }];
 const MAX_NDOTS = 15;
 const MAX_TIMEOUT_S = 30;
 const MAX_ATTEMPTS = 5;
-const RECHECK_MS = 1000;
+// By stat(2) and not inotify(7): the file is a symbolic link into another folder under systemd-resolved, replaced by rename
+// or written in place elsewhere, and mounted on its own in containers. Only the name is the same in all of these.
+const WATCH_MS = 1000;
 
 /** Reads the text of a resolv.conf. Never throws: lines and values that make no sense are passed over, as glibc does. */
 export function parseResolvConf(text: string): ResolvConf {
@@ -90,34 +92,47 @@ export function candidates(written: string, search: readonly string[], ndots: nu
   return dots >= ndots ? [name, ...beneath] : [...beneath, name];
 }
 
-/** The file as it is now. Costs one stat(2) per second at most, and a read when the file changed. */
+/** The file as it is now. */
 export class ResolvConfFile {
   readonly #path: string;
-  readonly #now: () => number;
-  #lookedAt = Number.NEGATIVE_INFINITY;
-  #stamp = "";
+  readonly #interval: number;
+  readonly #watchers = new Set<() => void>();
+  #text = "";
   #current: ResolvConf = parseResolvConf("");
 
-  constructor(path = "/etc/resolv.conf", now: () => number = () => performance.now()) {
+  constructor(path = "/etc/resolv.conf", interval = WATCH_MS) {
     this.#path = path;
-    this.#now = now;
+    this.#interval = interval;
   }
 
-  /** Never throws. A file that went away or cannot be read leaves what was read last. */
+  /** Reads it, which costs some 10 µs. Never throws: a file that went away or cannot be read leaves what was read last. */
   current(): ResolvConf {
-    const now = this.#now();
-    if (now - this.#lookedAt < RECHECK_MS) return this.#current;
-    this.#lookedAt = now;
     try {
-      const { mtimeMs, ino, size } = statSync(this.#path);
-      const stamp = `${mtimeMs} ${ino} ${size}`;
-      if (stamp !== this.#stamp) {
-        this.#current = parseResolvConf(readFileSync(this.#path, "utf8"));
-        this.#stamp = stamp;
-      }
+      const text = readFileSync(this.#path, "utf8");
+      if (text !== this.#text) this.#current = parseResolvConf(text);
+      this.#text = text;
     } catch {
       // Not there, or just being replaced: the next look will see it.
     }
     return this.#current;
   }
+
+  /**
+   * Calls `onChange` within a second of each change, however the file is written or replaced. The returned function ends
+   * that; the last one to end it stops the watching. Keeps no process alive.
+   */
+  watch(onChange: () => void): () => void {
+    const watcher = (): void => onChange(); // an entry of its own, should one function watch twice
+    if (this.#watchers.size === 0) {
+      watchFile(this.#path, { interval: this.#interval, persistent: false }, this.#tell);
+    }
+    this.#watchers.add(watcher);
+    return () => {
+      if (this.#watchers.delete(watcher) && this.#watchers.size === 0) unwatchFile(this.#path, this.#tell);
+    };
+  }
+
+  readonly #tell = (): void => {
+    for (const watcher of [...this.#watchers]) if (this.#watchers.has(watcher)) watcher();
+  };
 }

@@ -11,9 +11,10 @@
  *                                           └──────────────── answer ───────────────┘
  *   any ──▶ stopped   stop(): the query under way is aborted, nothing is delivered any more
  *
+ * Other name servers (resolv.conf changed) interrupt a query under way and any waiting after a failure: it is asked at once.
  * An empty answer while nothing was served yet is an answer: it delivers the empty set.
  */
-import type { Asker } from "./client.ts";
+import type { Asker, DnsClient } from "./client.ts";
 import type { ResolverEvent } from "./event.ts";
 import { Lookup, type Resolution, type ResolutionKind, type Source } from "./lookup.ts";
 import { absorb } from "./removal.ts";
@@ -21,7 +22,7 @@ import { type Target, targetKey } from "./srv.ts";
 
 export interface ResolverOptions {
   readonly source: Source;
-  readonly client: Asker;
+  readonly client: Asker & Pick<DnsClient, "watch">;
   /** ms; bounds on how long an answer holds, whatever its TTL. */
   readonly minTtl: number;
   readonly maxTtl: number;
@@ -106,6 +107,7 @@ export class Resolver {
   #nextQueryAt: number | null = null;
   #cancelTimer: () => void = () => {};
   #abort: AbortController | null = null;
+  #unwatch: () => void = () => {};
   #targets: readonly Target[] = [];
   #held: ReadonlySet<string> = new Set();
   /** The server whose answer is to be confirmed by another one. */
@@ -141,6 +143,7 @@ export class Resolver {
   start(): void {
     if (this.#phase !== "idle") throw new Error(`resolver ${this.#name}: started while ${this.#phase}`);
     this.#enter("unresolved");
+    this.#unwatch = this.#options.client.watch(() => this.#wake());
     this.#ask();
   }
 
@@ -148,9 +151,20 @@ export class Resolver {
   stop(): void {
     if (this.#phase === "stopped") return;
     this.#enter("stopped");
+    this.#unwatch();
     this.#cancelTimer();
     this.#nextQueryAt = null;
     this.#abort?.abort();
+  }
+
+  /** There are other name servers: what the old ones do not answer, or did not, is asked again now. */
+  #wake(): void {
+    const asking = this.#nextQueryAt === null;
+    if (!asking && this.#failures === 0) return; // asked in its time, by those that there are then
+    this.#failures = 0;
+    this.#cancelTimer();
+    if (asking) this.#abort?.abort();
+    this.#ask();
   }
 
   get #stopped(): boolean {
@@ -167,7 +181,7 @@ export class Resolver {
       .resolve({ signal: abort.signal, avoid: confirming ? this.#doubted : null, afresh: confirming })
       .then((resolution) => {
         cancelDeadline();
-        if (this.#stopped) return;
+        if (this.#stopped || this.#abort !== abort) return;
         const late = resolution.kind === "aborted";
         const detail = `not done within ${RESOLUTION_MS / 1000} s`;
         this.#take(late ? { ...resolution, kind: "timeout", detail } : resolution);

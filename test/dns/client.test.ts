@@ -154,7 +154,7 @@ test("forged answers are waited past and counted", async (t) => {
     answer.records.map((record) => "address" in record && record.address),
     ["192.0.2.1"],
   );
-  assert.deepEqual(client.ignored, { wrongSource: 2, wrongId: 2, wrongQuestion: 2, wrongCase: 0 });
+  assert.deepEqual(client.ignored, { wrongSource: 2, wrongId: 2, wrongQuestion: 2, wrongCase: 0, late: 0 });
 });
 
 test("a server that answers from another port only is a timeout that says so", async (t) => {
@@ -164,25 +164,72 @@ test("a server that answers from another port only is a timeout that says so", a
   assert.match(answer.detail, /one came from 127\.0\.0\.1 port \d+/);
 });
 
-test("a late answer to an earlier try does not pass for the answer to a later one", async (t) => {
-  let release = (): void => {};
-  const gate = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  const dns = await startResponder(t, async (query) => {
-    if (query.turn === 0) {
-      await gate;
-      return respond(query, [a(query.name, "192.0.2.66")]);
-    }
-    release();
+test("late answers are counted and never taken: to an earlier try, and to a query that is over", async (t) => {
+  const releases: (() => void)[] = [];
+  const wait = (query: Query, address: string): Promise<Buffer> =>
+    new Promise((resolve) => {
+      releases.push(() => resolve(respond(query, [a(query.name, address)])));
+    });
+  const dns = await startResponder(t, (query) => {
+    if (query.turn === 0) return wait(query, "192.0.2.66");
+    for (const release of releases.splice(0)) release();
     return respond(query, [a(query.name, "192.0.2.1")]);
   });
-  const answer = await new DnsClient({ servers: [dns], timeout: 60, attempts: 6 }).query("web.test", "A");
+  const client = new DnsClient({ servers: [dns], timeout: 60, attempts: 6 });
+  const answer = await client.query("web.test", "A");
   assert.equal(dns.queries.length, 2);
   assert.deepEqual(
     answer.raw.map((line) => line.split(" ").at(-1)),
     ["192.0.2.1"],
   );
+  while (client.ignored.late === 0) await new Promise(setImmediate);
+
+  dns.say((query) => wait(query, "192.0.2.67"));
+  const hasty = new DnsClient({ servers: [dns], timeout: 60, attempts: 1 });
+  assert.equal((await hasty.query("web.test", "A")).kind, "timeout");
+  for (const release of releases.splice(0)) release();
+  while (hasty.ignored.late === 0) await new Promise(setImmediate);
+  assert.deepEqual(hasty.ignored, { ...hasty.ignored, late: 1, wrongId: 0, wrongSource: 0 });
+});
+
+test("an answer to an earlier query that reaches the port of a later one is passed over and counted", async (t) => {
+  let earlier: Query | null = null;
+  const dns = await startResponder(t, (query) => {
+    if (earlier === null) {
+      earlier = query;
+      return null;
+    }
+    const old = respond(earlier, [a(earlier.name, "192.0.2.66")]);
+    return [old, respond(query, [a(query.name, "192.0.2.1")])];
+  });
+  const client = new DnsClient({ servers: [dns], timeout: 60, attempts: 6 });
+  const answer = await client.query("web.test", "A");
+  assert.match(answer.raw[0]!, /192\.0\.2\.1$/);
+  assert.equal(client.ignored.wrongId, 1);
+});
+
+test("duplicated answers, and answers to others in flight with one's own id, mix nothing up", async (t) => {
+  const held: Query[] = [];
+  const waiting: (() => void)[] = [];
+  const dns = await startResponder(t, async (query) => {
+    held.push(query);
+    await new Promise<void>((resolve) => {
+      waiting.push(resolve);
+      if (waiting.length === 4) for (const go of waiting) go();
+    });
+    const honest = (of: Query) => respond(of, [a(of.name, `192.0.2.${of.name.slice(1, 2)}`)]);
+    // First what the others asked, under this one's id; then the right one, twice.
+    const others = held.filter((one) => one !== query).map((one) => honest({ ...one, id: query.id }));
+    return [...others, honest(query), honest(query)];
+  });
+  const client = clientOf(dns);
+  const names = ["n1.test", "n2.test", "n3.test", "n4.test"];
+  const answers = await Promise.all(names.map((name) => client.query(name, "A")));
+  assert.deepEqual(
+    answers.map((answer) => answer.raw[0]?.split(" ").at(-1)),
+    ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"],
+  );
+  assert.equal(client.ignored.wrongQuestion, 12);
 });
 
 test("answers that come in another order reach their own questions", async (t) => {
@@ -411,6 +458,44 @@ test("resolv.conf's search list: absence leads on, failure does not", async (t) 
   dns.say((query) => respond(query, [], { rcode: query.name.toLowerCase() === "web.a.test" ? 2 : 3 }));
   const failed = await client.search("web", "A");
   assert.deepEqual([failed.kind, failed.name], ["servfail", "web.a.test"]);
+});
+
+test("resolv.conf is read for every query, and nothing of it counts beside configured servers", async (t) => {
+  const one = await startResponder(t, good);
+  const two = await startResponder(t, good);
+  const folder = mkdtempSync(join(tmpdir(), "resolv-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "resolv.conf");
+  const resolvConf = new ResolvConfFile(path);
+  const current = resolvConf.current.bind(resolvConf);
+  // The file cannot name a port: its addresses stand for the responders.
+  const behind: Record<string, Responder> = { "192.0.2.1": one, "192.0.2.2": two };
+  resolvConf.current = () => {
+    const conf = current();
+    return { ...conf, nameservers: conf.nameservers.map(({ host }) => behind[host]!) };
+  };
+  const client = new DnsClient({ resolvConf });
+  writeFileSync(path, "nameserver 192.0.2.1\nsearch a.test\n");
+  assert.equal((await client.search("web", "A")).server, one.key);
+  writeFileSync(path, "nameserver 192.0.2.2\nsearch b.test\noptions use-vc\n");
+  const answer = await client.search("web", "A");
+  assert.deepEqual([answer.server, answer.name, answer.transport], [two.key, "web.b.test", "tcp"]);
+  const configured = await new DnsClient({ resolvConf, servers: [one] }).search("web", "A");
+  assert.deepEqual([configured.server, configured.name, configured.transport], [one.key, "web", "udp"]);
+});
+
+test("only clients of resolv.conf can be watched for other servers", (t) => {
+  const resolvConf = new ResolvConfFile("/nonexistent/resolv.conf");
+  let watched = 0;
+  let ended = 0;
+  t.mock.method(resolvConf, "watch", () => {
+    watched++;
+    return () => ended++;
+  });
+  new DnsClient({ resolvConf, servers: [{ host: "192.0.2.1", port: 53 }] }).watch(() => {})();
+  assert.deepEqual([watched, ended], [0, 0]);
+  new DnsClient({ resolvConf }).watch(() => {})();
+  assert.deepEqual([watched, ended], [1, 1]);
 });
 
 test("a big answer over TCP", async (t) => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { candidates, parseResolvConf, ResolvConfFile } from "../../lib/dns/resolv-conf.ts";
 
 test("an ordinary resolv.conf", () => {
@@ -73,25 +73,83 @@ test("impossible names have no candidates, and a search domain that makes a name
   assert.deepEqual(candidates(long, ["much.too.long.for.this.test"], 1), [long]);
 });
 
-test("a changed file is seen at the next look, a missing one changes nothing", (t) => {
+/** A resolv.conf in a folder of its own, and ways to change it. */
+function confFile(t: TestContext): {
+  path: string;
+  name: string;
+  rename(host: string): void;
+  write(host: string): void;
+} {
   const folder = mkdtempSync(join(tmpdir(), "resolv-"));
   t.after(() => rmSync(folder, { recursive: true }));
-  const path = join(folder, "resolv.conf");
-  let now = 0;
-  const file = new ResolvConfFile(path, () => now);
-  assert.equal(file.current().nameservers[0]?.host, "127.0.0.1");
-  const write = (host: string): void => {
-    writeFileSync(`${path}.new`, `nameserver ${host}\n`);
-    renameSync(`${path}.new`, path);
+  const name = "resolv.conf";
+  const path = join(folder, name);
+  const write = (host: string, to = path): void => writeFileSync(to, `nameserver ${host}\n`);
+  return {
+    path,
+    name,
+    write,
+    rename(host) {
+      write(host, `${path}.new`);
+      renameSync(`${path}.new`, path);
+    },
   };
-  write("10.0.0.1");
-  assert.equal(file.current().nameservers[0]?.host, "127.0.0.1", "not looked at within the second");
-  now += 1000;
-  assert.equal(file.current().nameservers[0]?.host, "10.0.0.1");
-  write("10.0.0.2");
-  now += 1000;
-  assert.equal(file.current().nameservers[0]?.host, "10.0.0.2");
+}
+
+const first = (file: ResolvConfFile): string | undefined => file.current().nameservers[0]?.host;
+
+test("every look sees the file as it is, replaced or written in place; a missing one changes nothing", (t) => {
+  const { path, rename, write } = confFile(t);
+  const file = new ResolvConfFile(path);
+  assert.equal(first(file), "127.0.0.1");
+  for (const [change, host] of [
+    [rename, "10.0.0.1"],
+    [rename, "10.0.0.2"],
+    [write, "10.0.0.3"], // of the same size, and within the same tick of the file system's clock
+    [write, "10.0.0.4"],
+  ] as const) {
+    change(host);
+    assert.equal(first(file), host);
+  }
   rmSync(path);
-  now += 1000;
-  assert.equal(file.current().nameservers[0]?.host, "10.0.0.2");
+  assert.equal(first(file), "10.0.0.4");
+  write("10.0.0.5");
+  assert.equal(first(file), "10.0.0.5");
+});
+
+test("who watches hears of every way in which a resolv.conf changes, until told not to", async (t) => {
+  const real = confFile(t);
+  const link = confFile(t);
+  real.write("10.0.0.1");
+  // As under systemd-resolved: a symbolic link to a file that is replaced in its own folder.
+  symlinkSync(real.path, link.path);
+  const file = new ResolvConfFile(link.path, 10);
+  const alive = setInterval(() => {}, 1000); // the watching itself lets the process end
+  t.after(() => clearInterval(alive));
+  let heard = 0;
+  let again = (): void => {};
+  const stop = [file.watch(() => heard++), file.watch(() => again())];
+  const change = async (how: () => void): Promise<void> => {
+    const told = new Promise<void>((resolve) => {
+      again = resolve;
+    });
+    how();
+    await told;
+  };
+  await change(() => real.rename("10.0.0.2"));
+  assert.equal(first(file), "10.0.0.2");
+  await change(() => real.write("10.0.0.33"));
+  assert.equal(first(file), "10.0.0.33");
+  await change(() => link.rename("10.0.0.4")); // the link itself becomes a file, as dhclient does it
+  assert.equal(first(file), "10.0.0.4");
+  await change(() => rmSync(link.path));
+  await change(() => link.write("10.0.0.5"));
+  assert.equal(first(file), "10.0.0.5");
+  assert.ok(heard >= 5);
+
+  stop[0]!();
+  const before = heard;
+  await change(() => link.write("10.0.0.66"));
+  assert.equal(heard, before, "who stopped hears no more, the other one does");
+  for (const end of [...stop, ...stop]) end();
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import type { Answer, Asker, QueryOptions } from "../../lib/dns/client.ts";
+import type { Answer } from "../../lib/dns/answer.ts";
+import type { QueryOptions } from "../../lib/dns/client.ts";
 import type { ResolverEvent } from "../../lib/dns/event.ts";
 import type { Source } from "../../lib/dns/lookup.ts";
 import type { DnsRecord, QueryType } from "../../lib/dns/message.ts";
@@ -24,6 +25,7 @@ class Bench {
   readonly resolver: Resolver;
   readonly #timers = new Map<() => void, number>();
   #now = 0;
+  #serversChanged: (() => void) | null = null;
 
   constructor(t: TestContext, zone: Zone, options: Partial<ResolverOptions> = {}) {
     this.zone = zone;
@@ -32,7 +34,13 @@ class Bench {
       if (type === "SRV") this.avoided.push(given.avoid);
       return { ...BLANK, name, type, canonical: name, ...(await this.zone(name, type, given)) };
     };
-    const client: Asker = { query: ask, search: ask };
+    const watch = (onChange: () => void): (() => void) => {
+      this.#serversChanged = onChange;
+      return () => {
+        this.#serversChanged = null;
+      };
+    };
+    const client = { query: ask, search: ask, watch };
     this.resolver = new Resolver({
       source: { kind: "srv", name: NAME },
       client,
@@ -69,6 +77,16 @@ class Bench {
     this.#advance(at);
     await this.#settled();
     return waited;
+  }
+
+  /** resolv.conf changes; resolves when what is asked because of it is answered. */
+  async otherServers(): Promise<void> {
+    this.#serversChanged?.();
+    await this.#settled();
+  }
+
+  get watching(): boolean {
+    return this.#serversChanged !== null;
   }
 
   /** Fires the deadline of the query under way. */
@@ -530,6 +548,49 @@ test("a resolution that is not done in time counts as a failure", async (t) => {
   assert.equal(bench.resolver.state.phase, "unresolved");
 });
 
+test("other name servers end the waiting after failures, with a back-off that begins anew", async (t) => {
+  const bench = new Bench(t, fails);
+  await bench.start();
+  for (let turn = 0; turn < 6; turn++) await bench.next();
+  assert.equal(bench.resolver.state.phase, "unresolved");
+  const before = bench.asked.length;
+  await bench.otherServers();
+  assert.equal(bench.asked.length, before + 1, "asked at once");
+  assert.equal(await bench.next(), 500, "and soon again");
+  bench.zone = () => service([1]);
+  await bench.otherServers();
+  assert.deepEqual([bench.served, bench.resolver.state.phase], ["1", "fresh"]);
+
+  bench.zone = fails;
+  await bench.next();
+  assert.equal(bench.resolver.state.phase, "stale");
+  bench.zone = () => service([1, 2]);
+  await bench.otherServers();
+  assert.deepEqual([bench.served, bench.resolver.state.phase], ["1,2", "fresh"]);
+  assert.equal(bench.timers, 1, "one query is planned, not two");
+});
+
+test("other name servers do not hurry a good answer", async (t) => {
+  const bench = new Bench(t, () => service([1], 60));
+  await bench.start();
+  await bench.otherServers();
+  assert.equal(bench.asked.length, 1);
+  assert.equal(await bench.next(), 60_000);
+});
+
+test("other name servers end a query that the old ones do not answer; what it says then counts no more", async (t) => {
+  const bench = new Bench(
+    t,
+    (_name, _type, { signal }) =>
+      new Promise((resolve) => signal?.addEventListener("abort", () => resolve(service([9])))),
+  );
+  bench.resolver.start();
+  bench.zone = () => service([1]);
+  await bench.otherServers();
+  assert.deepEqual([bench.served, bench.sets.length, bench.timers], ["1", 1, 1]);
+  assert.equal(bench.events.filter(({ kind }) => kind === "answer").length, 1);
+});
+
 test("stop ends it: the query under way is aborted and nothing more comes", async (t) => {
   let aborted = false;
   const bench = new Bench(t, (_name, _type, { signal }) => {
@@ -545,7 +606,7 @@ test("stop ends it: the query under way is aborted and nothing more comes", asyn
   bench.resolver.stop();
   await new Promise(setImmediate);
   assert.equal(aborted, true);
-  assert.deepEqual([bench.sets, bench.events, bench.timers], [[], [], 0]);
+  assert.deepEqual([bench.sets, bench.events, bench.timers, bench.watching], [[], [], 0, false]);
   assert.throws(() => bench.resolver.start(), /started while stopped/);
 });
 
