@@ -15,6 +15,7 @@ import { Identities, type LoadedIdentities, loadIdentities } from "./identities.
 import { budgetDescriptors } from "./listen/descriptors.ts";
 import { createSharedSources } from "./listen/sources.ts";
 import type { DnsAnswers } from "./observe/dns-answers.ts";
+import type { SharedLines } from "./observe/lines.ts";
 import { type Log, openLog } from "./observe/log.ts";
 import { Rows } from "./rows.ts";
 import { Sockets } from "./sockets.ts";
@@ -22,15 +23,7 @@ import type { Identity } from "./tls/identity.ts";
 import { TicketKeys } from "./tls/tickets.ts";
 import { type Choice, chooseTransport } from "./transport/choice.ts";
 import { formatAddress, type SocketAddress } from "./wire/address.ts";
-import {
-  BEATS,
-  CONNECTION_LIMIT,
-  DROPPED_LINES,
-  type Event,
-  MAX_WORKERS,
-  PENDING_LOG_BYTES,
-  type Shared,
-} from "./worker.ts";
+import { BEATS, CONNECTION_LIMIT, DROPPED_LINES, type Event, MAX_WORKERS, type Shared } from "./worker.ts";
 import { Workers } from "./workers.ts";
 
 export interface ProxyOptions {
@@ -134,6 +127,10 @@ export class Proxy {
   }
   get workers(): number {
     return this.#workers?.count ?? 0;
+  }
+  /** Where the access lines of each worker wait for the log. */
+  get lines(): readonly SharedLines[] {
+    return this.#workers?.lines ?? [];
   }
   /** This process's counter rows, one per worker. */
   listenerRows(): ReadonlyMap<string, readonly Float64Array[]> {
@@ -254,7 +251,8 @@ export class Proxy {
       transport: choice.transport,
       count: choice.transport === "net" ? 1 : workerCount(config),
       shared: this.#shared,
-      onEvent: (_, event) => this.#heard(event),
+      onEvent: (event) => this.#heard(event),
+      onLines: (bytes, written) => this.#log.lines(bytes, written),
       onDeath: (error) => this.#died(error),
     });
     if (choice.why !== null)
@@ -368,11 +366,6 @@ export class Proxy {
     switch (event.type) {
       case "fault":
         this.#log.events.error({ error: event.message }, "a fault of ours, contained to one connection");
-        return;
-      case "lines":
-        this.#log.lines(event.text, () =>
-          Atomics.sub(this.#shared.gauges, PENDING_LOG_BYTES, event.text.length),
-        );
         return;
       case "failures":
         this.#clusters.current.get(event.cluster)?.report(event.endpoint, event.count);

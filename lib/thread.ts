@@ -8,7 +8,7 @@ import { createEpollTransport } from "./transport/epoll/transport.ts";
 import { type Command, Worker } from "./worker.ts";
 import type { ThreadData } from "./workers.ts";
 
-const { index, workers, shared, wakeup } = workerData as ThreadData;
+const { index, workers, shared, lines, wakeup } = workerData as ThreadData;
 const control = parentPort!;
 
 const transport = createEpollTransport({
@@ -17,7 +17,7 @@ const transport = createEpollTransport({
   onFault: (thrown) => worker.fault(thrown),
   tls: createTlsEngine,
 });
-const worker = new Worker(transport, index, shared, (event) => control.postMessage(event));
+const worker = new Worker(transport, index, shared, lines, (event) => control.postMessage(event));
 
 function receiveAll(): void {
   for (;;) {

@@ -10,6 +10,7 @@ import { Connection, type Surroundings } from "./connection.ts";
 import { asProxyError, ProxyError } from "./errors.ts";
 import { compile, type Generation, type ListenerScope, type Plan, socketKey } from "./generation.ts";
 import { type SharedSources, SourceCounts } from "./listen/sources.ts";
+import { LineWriter, type SharedLines } from "./observe/lines.ts";
 import { accessLine, liveRow } from "./observe/record.ts";
 import type { Timer } from "./timing/wheel.ts";
 import type { Listening, Stream, Transport } from "./transport/transport.ts";
@@ -35,7 +36,8 @@ export type Event =
       /** Bound addresses by listener name, where the worker bound them. */
       readonly addresses: Readonly<Record<string, SocketAddress>>;
     }
-  | { readonly type: "lines"; readonly text: string }
+  /** The first `length` bytes of a slot of the worker's `SharedLines`. */
+  | { readonly type: "lines"; readonly slot: number; readonly length: number }
   | { readonly type: "failures"; readonly cluster: string; readonly endpoint: string; readonly count: number }
   | { readonly type: "listed"; readonly query: number; readonly rows: readonly Record<string, unknown>[] }
   | { readonly type: "killed"; readonly query: number; readonly found: boolean }
@@ -52,17 +54,12 @@ export interface Shared {
 }
 export const CONNECTIONS = 0; // live connections of the process
 export const CONNECTION_LIMIT = 1; // written by control
-export const PENDING_LOG_BYTES = 2; // handed to control, not yet written
-export const DROPPED_LINES = 3;
+export const DROPPED_LINES = 2;
 export const BEATS = 8; // one heartbeat count per worker from here on
 export const MAX_WORKERS = 120;
 
-// A batch of access lines leaves when it has this many characters, or this long after its first line: each batch costs two
-// changes of thread, so under load they are large, and a reader of the log never waits long.
-const BATCH_CHARS = 128 * 1024;
+// Access lines leave when a slot is full, or this long after its first line: a reader of the log never waits long.
 const BATCH_MS = 100;
-// Past this, lines are dropped and counted: a blocked log must not become memory or delay.
-const PENDING_LIMIT = 8 * 1024 * 1024;
 const BEAT_MS = 1_000;
 // The scope of `limits.per_source` of the process; listeners have scopes of their own.
 const PROCESS = 0;
@@ -82,22 +79,32 @@ export class Worker implements Surroundings {
   readonly #emit: (event: Event) => void;
   readonly #connections = new Set<Connection>();
   readonly #open = new Map<string, Open>();
-  readonly #flushTimer: Timer;
+  readonly #lines: LineWriter;
+  readonly #offerTimer: Timer;
   readonly #beatTimer: Timer;
   #current: Generation | null = null;
   #prepared: { readonly generation: Generation; readonly opened: Map<string, Open> } | null = null;
   /** Views of earlier generations in which connections wait for a first answer; none for longer than `timeouts.connect`. */
   #retired: ClusterView[] = [];
-  #lines = "";
   #draining = false;
 
-  constructor(transport: Transport, index: number, shared: Shared, emit: (event: Event) => void) {
+  constructor(
+    transport: Transport,
+    index: number,
+    shared: Shared,
+    lines: SharedLines,
+    emit: (event: Event) => void,
+  ) {
     this.transport = transport;
     this.#index = index;
     this.#shared = shared;
     this.#sources = new SourceCounts(shared.sources);
     this.#emit = emit;
-    this.#flushTimer = transport.timer(() => this.flush());
+    this.#lines = new LineWriter(lines, (slot, length) => emit({ type: "lines", slot, length }));
+    this.#offerTimer = transport.timer(() => {
+      this.#lines.offer();
+      if (this.#lines.waiting) this.#offerTimer.start(BATCH_MS);
+    });
     this.#beatTimer = transport.timer(() => this.#beat());
     this.#beat();
   }
@@ -124,7 +131,7 @@ export class Worker implements Surroundings {
       case "stop":
         this.#closeListeners();
         for (const connection of this.#connections) connection.stop("drain");
-        this.#flushTimer.stop();
+        this.#offerTimer.stop();
         this.#beatTimer.stop();
         this.flush();
         return;
@@ -184,24 +191,15 @@ export class Worker implements Surroundings {
     this.#emit({ type: "fault", message });
   }
 
-  /** Hands the batch of lines to control. */
+  /** Hands the lines that wait to control. */
   flush(): void {
-    if (this.#lines === "") return;
-    const text = this.#lines;
-    this.#lines = "";
-    this.#flushTimer.stop();
-    Atomics.add(this.#shared.gauges, PENDING_LOG_BYTES, text.length);
-    this.#emit({ type: "lines", text });
+    this.#lines.flush();
   }
 
   #log(line: string): void {
-    if (Atomics.load(this.#shared.gauges, PENDING_LOG_BYTES) + this.#lines.length > PENDING_LIMIT) {
-      Atomics.add(this.#shared.gauges, DROPPED_LINES, 1);
-      return;
-    }
-    if (this.#lines === "") this.#flushTimer.start(BATCH_MS);
-    this.#lines += line;
-    if (this.#lines.length >= BATCH_CHARS) this.flush();
+    const first = !this.#lines.waiting;
+    if (!this.#lines.add(line)) Atomics.add(this.#shared.gauges, DROPPED_LINES, 1);
+    else if (first) this.#offerTimer.start(BATCH_MS);
   }
 
   // ── generations ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@
 import { Worker as Thread } from "node:worker_threads";
 import { ProxyError } from "./errors.ts";
 import type { Plan } from "./generation.ts";
+import { createSharedLines, freeLines, linesIn, type SharedLines } from "./observe/lines.ts";
 import { createWakeup } from "./transport/epoll/wakeup.ts";
 import { createNetTransport } from "./transport/net/transport.ts";
 import type { SocketAddress } from "./wire/address.ts";
@@ -16,6 +17,7 @@ export interface ThreadData {
   readonly index: number;
   readonly workers: number;
   readonly shared: Shared;
+  readonly lines: SharedLines;
   /** The eventfd that wakes its loop after a command was posted. */
   readonly wakeup: number;
 }
@@ -33,14 +35,18 @@ export interface WorkersOptions {
   readonly transport: "net" | "epoll";
   readonly count: number;
   readonly shared: Shared;
-  readonly onEvent: (worker: number, event: Event) => void;
+  readonly onEvent: (event: Event) => void;
+  /** Access lines in UTF-8. The bytes are the caller's until it calls `written`. */
+  readonly onLines: (bytes: Buffer, written: () => void) => void;
   readonly onDeath: (error: Error) => void;
 }
 
 export class Workers {
   readonly count: number;
+  /** Where the access lines of each worker wait for the log. */
+  readonly lines: readonly SharedLines[];
   readonly #links: readonly Link[];
-  readonly #onEvent: WorkersOptions["onEvent"];
+  readonly #options: WorkersOptions;
   /** Who still has to answer what: resolved when every worker has. */
   #preparing: ((event: Extract<Event, { type: "prepared" }>) => void) | null = null;
   #refuse: ((error: Error) => void) | null = null;
@@ -56,12 +62,15 @@ export class Workers {
 
   constructor(options: WorkersOptions) {
     this.count = options.count;
-    this.#onEvent = options.onEvent;
+    this.#options = options;
+    this.lines = Array.from({ length: options.count }, createSharedLines);
     const heard = (index: number) => (event: Event) => this.#heard(index, event);
-    this.#links = Array.from({ length: options.count }, (_, index) =>
+    this.#links = this.lines.map((lines, index) =>
       options.transport === "net"
-        ? inline(index, options.shared, heard(index))
-        : thread(index, options.count, options.shared, heard(index), (error) => this.#died(error, options)),
+        ? inline(index, options.shared, lines, heard(index))
+        : thread({ index, workers: options.count, shared: options.shared, lines }, heard(index), (error) =>
+            this.#died(error),
+          ),
     );
   }
 
@@ -127,11 +136,11 @@ export class Workers {
     this.#settle();
   }
 
-  #died(error: Error, { onDeath }: WorkersOptions): void {
+  #died(error: Error): void {
     if (this.#silent) return;
     this.#settle();
     this.#refuse?.(error);
-    onDeath(error);
+    this.#options.onDeath(error);
   }
 
   /** Who still waits for an answer gets what there is. */
@@ -158,6 +167,12 @@ export class Workers {
 
   #heard(index: number, event: Event): void {
     switch (event.type) {
+      case "lines": {
+        const lines = this.lines[index]!;
+        const { slot, length } = event;
+        this.#options.onLines(linesIn(lines, slot, length), () => freeLines(lines, slot));
+        return;
+      }
       case "prepared":
         this.#preparing?.(event);
         return;
@@ -184,25 +199,23 @@ export class Workers {
         if (this.#drained.left === 0) this.#drained.done();
         return;
       default:
-        this.#onEvent(index, event);
+        this.#options.onEvent(event);
     }
   }
 }
 
-function inline(index: number, shared: Shared, heard: (event: Event) => void): Link {
-  const worker = new Worker(createNetTransport(), index, shared, heard);
+function inline(index: number, shared: Shared, lines: SharedLines, heard: (event: Event) => void): Link {
+  const worker = new Worker(createNetTransport(), index, shared, lines, heard);
   return { post: (command) => worker.receive(command), stopped: () => Promise.resolve() };
 }
 
 function thread(
-  index: number,
-  workers: number,
-  shared: Shared,
+  given: Omit<ThreadData, "wakeup">,
   heard: (event: Event) => void,
   onDeath: (error: Error) => void,
 ): Link {
   const wakeup = createWakeup();
-  const data: ThreadData = { index, workers, shared, wakeup: wakeup.descriptor };
+  const data: ThreadData = { ...given, wakeup: wakeup.descriptor };
   const started = new Thread(new URL("./thread.js", import.meta.url), {
     workerData: data,
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
@@ -211,7 +224,8 @@ function thread(
   const stopped = new Promise<void>((resolve) => {
     started.on("exit", (code) => {
       wakeup.close();
-      if (!stopping) onDeath(new ProxyError("INTERNAL", `worker ${index} ended by itself with code ${code}`));
+      if (!stopping)
+        onDeath(new ProxyError("INTERNAL", `worker ${given.index} ended by itself with code ${code}`));
       resolve();
     });
   });

@@ -6,6 +6,7 @@ import type { Config } from "../lib/config/config.ts";
 import { type ConfigInput, normalizeConfig } from "../lib/config/parse.ts";
 import { ProxyError } from "../lib/errors.ts";
 import { createSharedSources } from "../lib/listen/sources.ts";
+import { createSharedLines, linesIn } from "../lib/observe/lines.ts";
 import { Rows } from "../lib/rows.ts";
 import { parseAddress, type SocketAddress } from "../lib/wire/address.ts";
 import { BEATS, CONNECTION_LIMIT, CONNECTIONS, type Event, Worker } from "../lib/worker.ts";
@@ -18,6 +19,7 @@ const OTHER = "10.0.0.8:80";
 class Bench {
   readonly transport = new ScriptedTransport();
   readonly gauges = new Int32Array(new SharedArrayBuffer((BEATS + 1) * 4));
+  readonly lines = createSharedLines();
   readonly events: Event[] = [];
   readonly worker: Worker;
   readonly #rows = new Rows();
@@ -25,7 +27,7 @@ class Bench {
   constructor() {
     const shared = { gauges: this.gauges, sources: createSharedSources() };
     this.gauges[CONNECTION_LIMIT] = 100;
-    this.worker = new Worker(this.transport, 0, shared, (event) => this.events.push(event));
+    this.worker = new Worker(this.transport, 0, shared, this.lines, (event) => this.events.push(event));
   }
 
   prepare(generation: number, config: Config, sets: readonly EndpointSet[]): void {
@@ -62,7 +64,9 @@ class Bench {
   /** The access lines so far. */
   access(): { reason: string; error?: string; generation: number }[] {
     this.worker.flush();
-    const texts = this.events.flatMap((event) => (event.type === "lines" ? [event.text] : []));
+    const texts = this.events.flatMap((event) =>
+      event.type === "lines" ? [linesIn(this.lines, event.slot, event.length).toString()] : [],
+    );
     const lines = texts.join("").split("\n").slice(0, -1);
     return lines.map((line) => JSON.parse(line));
   }

@@ -193,9 +193,10 @@ class Accesses implements Log {
   #wanted: { listener: string; found: (access: Access) => void } | null = null;
   #out: Log | null = null;
 
-  lines(text: string, written: () => void): void {
-    if (this.#out !== null) return this.#out.lines(text, written);
-    for (const line of text.split("\n")) if (line !== "") this.#seen.push(JSON.parse(line) as Access);
+  lines(bytes: Buffer, written: () => void): void {
+    if (this.#out !== null) return this.#out.lines(bytes, written);
+    for (const line of bytes.toString().split("\n"))
+      if (line !== "") this.#seen.push(JSON.parse(line) as Access);
     written();
     this.#match();
   }

@@ -1,23 +1,28 @@
 /**
  * The log: events of the proxy and access lines of connections, one JSON object per line on one destination. Writing never
- * blocks: the destination is asynchronous, and what a blocked reader leaves behind is bounded by whoever counts `pending`
- * (the workers, for access lines) and by `maxLength` (for events).
+ * blocks: the destination is asynchronous, and what a blocked reader leaves behind is bounded, for access lines by the memory
+ * they come in (lines.ts), for events here.
  */
-import { type Logger, pino } from "pino";
+import { type DestinationStream, type Logger, pino } from "pino";
 import pretty from "pino-pretty";
 import type { LogConfig } from "../config/config.ts";
 
+type Destination = ReturnType<typeof pino.destination>;
+
 export interface Log {
   readonly events: Logger;
-  /** Hands over finished lines (each with its newline). `written` is called once they have left the process's memory. */
-  lines(text: string, written: () => void): void;
+  /**
+   * Hands over finished lines in UTF-8, each with its newline. The bytes stay as they are until `written` is called, which must
+   * be once they have left the process's memory (or been copied): a worker then has their memory again.
+   */
+  lines(bytes: Buffer, written: () => void): void;
   /** Applies the level of a new configuration. Format and destination stay. */
   level(level: LogConfig["level"]): void;
   /** Writes out what is buffered; nothing is taken any more. A reader that does not read is waited for no longer than `ms`. */
   close(ms: number): Promise<void>;
 }
 
-// Events past this are dropped by the destination; the access lines have a bound of their own.
+// Events past this are dropped; the access lines have a bound of their own (lines.ts).
 const MAX_BUFFERED = 16 * 1024 * 1024;
 // One write(2) takes a whole batch of access lines.
 const MAX_WRITE = 256 * 1024;
@@ -28,51 +33,92 @@ export function openLog(
   descriptor = 1,
   terminal: boolean = process.stdout.isTTY === true,
 ): Log {
+  const plain = config.format === "auto" ? !terminal : config.format === "json";
+  return plain ? openPlain(config, descriptor) : openPretty(config, descriptor, terminal);
+}
+
+/** JSON lines. Everything is bytes on its way out: access lines leave as they came, which as strings would be encoded twice more. */
+function openPlain(config: LogConfig, descriptor: number): Log {
+  const destination = openDestination(descriptor, "buffer");
+  // What was handed to the destination, in order: each is gone when as many bytes have been written.
+  const pending: { readonly length: number; readonly written: (() => void) | null }[] = [];
+  let held = 0;
+  let gone = 0;
+  const hand = (bytes: Buffer, written: (() => void) | null): void => {
+    held += bytes.length;
+    pending.push({ length: bytes.length, written });
+    destination.write(bytes as unknown as string);
+  };
+  destination.on("write", (count: number) => {
+    gone += count;
+    while (pending.length > 0 && pending[0]!.length <= gone) {
+      const { length, written } = pending.shift()!;
+      gone -= length;
+      held -= length;
+      written?.();
+    }
+  });
+  const write = (text: string): void => {
+    if (held < MAX_BUFFERED) hand(Buffer.from(text), null);
+  };
+  return assemble(config, { write }, destination, () => destination.end(), hand);
+}
+
+/** For people: colours and aligned fields. */
+function openPretty(config: LogConfig, descriptor: number, terminal: boolean): Log {
+  const destination = openDestination(descriptor, "utf8");
+  const out = pretty({
+    destination,
+    colorize: terminal,
+    ignore: "pid,hostname",
+    translateTime: "SYS:HH:MM:ss.l",
+  });
+  // Lines become texts of another length here, so they are called gone when nothing waits any more.
+  let pending: (() => void)[] = [];
+  destination.on("drain", () => {
+    const settled = pending;
+    pending = [];
+    for (const written of settled) written();
+  });
+  return assemble(
+    config,
+    out,
+    destination,
+    () => out.end(),
+    (bytes, written) => {
+      pending.push(written);
+      out.write(bytes.toString());
+    },
+  );
+}
+
+function openDestination(descriptor: number, contentMode: "buffer" | "utf8"): Destination {
   const destination = pino.destination({
     dest: descriptor,
     sync: false,
-    maxLength: MAX_BUFFERED,
+    maxLength: contentMode === "utf8" ? MAX_BUFFERED : 0,
     maxWrite: MAX_WRITE,
+    contentMode,
   } as Parameters<typeof pino.destination>[0]);
-  const format = config.format === "auto" ? (terminal ? "pretty" : "json") : config.format;
-  const out =
-    format === "json"
-      ? destination
-      : pretty({ destination, colorize: terminal, ignore: "pid,hostname", translateTime: "SYS:HH:MM:ss.l" });
+  // A closed pipe (EPIPE) must not end the proxy; lines are then dropped once the workers' memory for them is full.
+  destination.on("error", () => {});
+  return destination;
+}
+
+function assemble(
+  config: LogConfig,
+  out: DestinationStream,
+  destination: Destination,
+  end: () => void,
+  lines: Log["lines"],
+): Log {
   const events = pino(
-    {
-      level: config.level,
-      base: null,
-      formatters: { level: (label) => ({ level: label }) },
-    },
+    { level: config.level, base: null, formatters: { level: (label) => ({ level: label }) } },
     out,
   );
-  // Batches in the order they were handed over, each gone when as many bytes have been written. Events are written in between,
-  // so a batch may be called gone a little early; an empty destination settles the account.
-  let batches: { length: number; written: () => void }[] = [];
-  let gone = 0;
-  destination.on("write", (bytes: number) => {
-    gone += bytes;
-    while (batches.length > 0 && batches[0]!.length <= gone) {
-      const batch = batches.shift()!;
-      gone -= batch.length;
-      batch.written();
-    }
-  });
-  destination.on("drain", () => {
-    const settled = batches;
-    batches = [];
-    gone = 0;
-    for (const batch of settled) batch.written();
-  });
-  // A closed pipe (EPIPE) must not end the proxy; lines are then counted as dropped by the workers' bound.
-  destination.on("error", () => {});
   return {
     events,
-    lines: (text, written) => {
-      batches.push({ length: text.length, written });
-      out.write(text);
-    },
+    lines,
     level: (level) => {
       events.level = level;
     },
@@ -86,8 +132,7 @@ export function openLog(
           clearTimeout(giveUp);
           resolve();
         });
-        if (out === destination) destination.end();
-        else out.end();
+        end();
       }),
   };
 }

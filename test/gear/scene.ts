@@ -270,8 +270,9 @@ export class CapturedLog implements Log {
   #taken = 0;
   #waiting: ((access: Access) => void)[] = [];
 
-  lines(text: string, written: () => void): void {
-    for (const line of text.split("\n")) if (line !== "") this.seen.push(JSON.parse(line) as Access);
+  lines(bytes: Buffer, written: () => void): void {
+    for (const line of bytes.toString().split("\n"))
+      if (line !== "") this.seen.push(JSON.parse(line) as Access);
     written();
     this.#serve();
   }

@@ -9,7 +9,7 @@ const LOG = new URL("../../lib/observe/log.js", import.meta.url);
 const PROGRAM = `
   import { openLog } from ${JSON.stringify(LOG.href)};
   const log = openLog({ level: "info", access: true, format: "json" });
-  for (let i = 0; i < 64; i++) log.lines("x".repeat(65_535) + "\\n", () => {});
+  for (let i = 0; i < 64; i++) log.lines(Buffer.from("x".repeat(65_535) + "\\n"), () => {});
   log.events.info("before");
   await log.close(100);
   log.events.info("after the end is heard by nobody");

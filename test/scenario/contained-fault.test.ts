@@ -10,6 +10,7 @@ import { directEndpoint } from "../../lib/cluster/endpoint.ts";
 import { normalizeConfig } from "../../lib/config/parse.ts";
 import { createSharedSources } from "../../lib/listen/sources.ts";
 import { createClusterRow, createListenerRow, sumListener } from "../../lib/observe/counters.ts";
+import { createSharedLines, linesIn } from "../../lib/observe/lines.ts";
 import { createNetTransport } from "../../lib/transport/net/transport.ts";
 import type { Stream, Transport } from "../../lib/transport/transport.ts";
 import { BEATS, CONNECTION_LIMIT, CONNECTIONS, type Event, Worker } from "../../lib/worker.ts";
@@ -54,14 +55,16 @@ for (const [where, broken] of Object.entries(FAULTS)) {
     };
     shared.gauges[CONNECTION_LIMIT] = 10;
     const row = createListenerRow();
+    const shelf = createSharedLines();
     const lines: Access[] = [];
     let ready: (port: number) => void = () => {};
     const bound = new Promise<number>((resolve) => {
       ready = resolve;
     });
-    const worker = new Worker(transport, 0, shared, (event: Event) => {
+    const worker = new Worker(transport, 0, shared, shelf, (event: Event) => {
       if (event.type === "lines") {
-        for (const line of event.text.trim().split("\n")) lines.push(JSON.parse(line) as Access);
+        const text = linesIn(shelf, event.slot, event.length).toString();
+        for (const line of text.trim().split("\n")) lines.push(JSON.parse(line) as Access);
       } else if (event.type === "prepared") {
         const address = event.addresses["in"];
         assert(address?.kind === "ip", JSON.stringify(event));
