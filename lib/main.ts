@@ -249,14 +249,19 @@ await yargs(process.argv.slice(2))
     command(async (args) => (await import("./cli/status.ts")).status(args)),
   )
   .command(
-    "discover <name>",
+    "discover [name]",
     "resolve a name as the proxy would: SRV tiers, shares, TTLs",
     (argv) =>
       argv
         .positional("name", {
           type: "string",
-          demandOption: true,
-          describe: "_service._tcp.name (SRV) or host:port",
+          describe: "_service._tcp.name (SRV) or host:port; with -c a cluster",
+        })
+        .option("config", {
+          alias: "c",
+          type: "string",
+          requiresArg: true,
+          describe: "find the endpoints of this file's clusters",
         })
         .option("server", {
           type: "string",
@@ -268,9 +273,10 @@ await yargs(process.argv.slice(2))
         .option("json", { type: "boolean", default: false, describe: "as JSON" })
         .epilogue(
           examples(
-            "by the name servers of the system, or by others",
+            "by the name servers of the system, by others, or as a configuration says",
             "discover _db._tcp.example.test",
             "discover api.internal:443 --server 127.0.0.1:5353",
+            "discover -c millrace.yaml db",
           ),
         ),
     command(async (args) => (await import("./cli/discover.ts")).discoverName(args)),

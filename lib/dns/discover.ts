@@ -195,8 +195,8 @@ function section(lines: string[], title: string, items: readonly string[]): void
   for (const item of items) lines.push(...wrap(item, "  "));
 }
 
-/** Breaks at spaces; words that are longer than a line stay whole. */
-function wrap(text: string, indent: string): string[] {
+/** Lines of 80 columns, broken at spaces; words that are longer than a line stay whole. */
+export function wrap(text: string, indent: string): string[] {
   const lines: string[] = [];
   let line = indent;
   for (const word of text.split(" ")) {
