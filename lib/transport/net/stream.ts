@@ -54,6 +54,11 @@ export class NetStream implements Stream {
     });
   }
 
+  /** Reads into the socket's buffer, up to its high-water mark: a reset before anybody wants its bytes is noticed. */
+  watch(): void {
+    if (!this.#released && this.socket === this.#raw) this.#raw.read(0);
+  }
+
   peek(limit: number, look: Look): void {
     this.#stopPeeking();
     this.#limit = limit;

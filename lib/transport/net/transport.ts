@@ -42,7 +42,9 @@ function listen(
   const server: Server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
     prepare(socket);
     const { local, remote } = socketAddresses(socket, path);
-    accepted(new NetStream(socket, clock, local, remote));
+    const stream = new NetStream(socket, clock, local, remote);
+    accepted(stream);
+    stream.watch();
   });
   let address = options.address;
   let standing = false;
