@@ -1,8 +1,9 @@
 /** The process of a far peer (far.ts): carries out one order after the other, and ends with whoever gives them. */
 import { createHash, type Hash, randomBytes } from "node:crypto";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { connect as connectTls, createServer as createTlsServer } from "node:tls";
-import type { Answer, FarBytes, Order } from "./far.ts";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { Duplex } from "node:stream";
+import { connect as connectTls, createServer as createTlsServer, TLSSocket } from "node:tls";
+import type { Answer, FarBytes, FarTls, Order } from "./far.ts";
 import { Arrivals, once } from "./streams.ts";
 
 // A prime, so that no write falls together with a record, a page or a buffer.
@@ -67,21 +68,86 @@ class End {
   }
 }
 
+/** Between a socket and TLS: lets so many flights out, and no more. */
+class Gag extends Duplex {
+  /** Resolves when something was held back. */
+  readonly silent: Promise<void>;
+  readonly #raw: Socket;
+  readonly #flights: number;
+  /** Of our own; the one that is written now. */
+  #flight: number;
+  #heard = false;
+  #held = (): void => {};
+
+  constructor(raw: Socket, flights: number, speaksFirst: boolean) {
+    super({ allowHalfOpen: true });
+    this.#raw = raw;
+    this.#flights = flights;
+    this.#flight = speaksFirst ? 0 : -1;
+    this.silent = new Promise((resolve) => {
+      this.#held = resolve;
+    });
+    raw.on("data", (chunk: Buffer) => {
+      this.#heard = true;
+      this.push(chunk);
+    });
+  }
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    if (this.#heard) this.#flight += 1;
+    this.#heard = false;
+    const left = this.#flights - this.#flight;
+    if (left >= 1) this.#raw.write(chunk, done);
+    else {
+      // Only once: what follows in this flight is never said.
+      if (left > 0) this.#raw.write(chunk.subarray(0, chunk.length >> 1));
+      this.#flight = this.#flights;
+      this.#held();
+      done();
+    }
+  }
+}
+
 const arrivals = new Map<number, Arrivals>();
 const ends: End[] = [];
+/** Below TLS where there is some. */
+const sockets = new Set<Socket>();
+
+function listener(tls: FarTls | undefined, come: Arrivals): Server {
+  const flights = tls?.flights;
+  const gagged = flights !== undefined;
+  const server =
+    // Nothing is read before it is told to; but TLS reads to shake hands in any case.
+    tls === undefined || gagged
+      ? createServer({ ...HALF_OPEN, pauseOnConnect: !gagged })
+      : createTlsServer({ ...tls, requestCert: true, ...HALF_OPEN }, (socket) =>
+          setImmediate(come.talk, socket),
+        );
+  server.on("connection", (raw: Socket) => {
+    keep(raw);
+    if (tls === undefined) come.talk(raw);
+    if (tls === undefined || flights === undefined) return;
+    const gag = new Gag(raw, flights, false);
+    new TLSSocket(gag, { ...tls, isServer: true });
+    void gag.silent.then(() => come.talk(raw));
+  });
+  return server;
+}
+
+function keep(raw: Socket): void {
+  sockets.add(raw);
+  raw.on("error", () => {});
+  raw.on("close", () => sockets.delete(raw));
+}
 
 async function obey({ what, at, host, text, size, tls }: Order): Promise<unknown> {
   const end = (): End => ends[at]!;
   switch (what) {
     case "listen": {
       const come = new Arrivals();
-      // Nothing is read before it is told to, and Node reads from a TLS socket to shake hands in any case.
-      const server =
-        tls === undefined
-          ? createServer({ ...HALF_OPEN, pauseOnConnect: true }, come.talk)
-          : createTlsServer({ ...tls, requestCert: true, ...HALF_OPEN }, (socket) =>
-              setImmediate(come.talk, socket),
-            );
+      const server = listener(tls, come);
       await new Promise<void>((resolve) => server.listen(0, host, resolve));
       const { port } = server.address() as AddressInfo;
       arrivals.set(port, come);
@@ -92,7 +158,13 @@ async function obey({ what, at, host, text, size, tls }: Order): Promise<unknown
     case "connect": {
       const raw = connect({ port: at, host: host!, allowHalfOpen: true });
       await connected(raw, "connect");
-      if (tls === undefined) return ends.push(new End(raw)) - 1;
+      keep(raw);
+      if (tls?.flights !== undefined) {
+        const gag = new Gag(raw, tls.flights, true);
+        connectTls({ socket: gag, ...tls });
+        await gag.silent;
+      }
+      if (tls === undefined || tls.flights !== undefined) return ends.push(new End(raw)) - 1;
       const socket = connectTls({ socket: raw, ...tls, ...HALF_OPEN });
       await connected(socket, "secureConnect");
       return ends.push(new End(socket)) - 1;
@@ -112,6 +184,12 @@ async function obey({ what, at, host, text, size, tls }: Order): Promise<unknown
     case "ended":
       end().socket.resume();
       return end().ended;
+    case "leave":
+      for (const socket of sockets) {
+        if (text === "reset") socket.resetAndDestroy();
+        else socket.destroy();
+      }
+      return;
   }
 }
 

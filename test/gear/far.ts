@@ -15,6 +15,11 @@ export interface FarTls {
   readonly key: string;
   readonly ca: string;
   readonly servername?: string;
+  /**
+   * It falls silent in the handshake after so many flights of its own; a half: in the middle of the next one. Then `connect` and
+   * `accept` resolve when it has something to say and does not say it.
+   */
+  readonly flights?: number;
 }
 
 /** How many bytes, and their hash. `how`: `end` (FIN) or the code of the error, where they were received. */
@@ -26,7 +31,17 @@ export interface FarBytes {
 
 export interface Order {
   readonly number: number;
-  readonly what: "listen" | "accept" | "connect" | "write" | "bulk" | "flood" | "finish" | "read" | "ended";
+  readonly what:
+    | "listen"
+    | "accept"
+    | "connect"
+    | "write"
+    | "bulk"
+    | "flood"
+    | "finish"
+    | "read"
+    | "ended"
+    | "leave";
   readonly at: number;
   readonly host?: string | undefined;
   readonly text?: string | undefined;
@@ -106,6 +121,11 @@ export class FarPeer {
   /** SIGCONT. */
   go(): void {
     this.#child.kill("SIGCONT");
+  }
+
+  /** Closes every connection at once, or resets it, as far as the kernel: nothing is said above TCP. */
+  async leave(how: "close" | "reset"): Promise<void> {
+    await this.order({ what: "leave", at: 0, text: how });
   }
 
   /** SIGKILL; resolves when it is gone, and its sockets with it. */

@@ -1,4 +1,4 @@
-/** What flows through a proxy with one live connection, as its live listing says, and what memory the process holds meanwhile. */
+/** What flows through a proxy, as its live listing says, and what memory a process holds meanwhile. */
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Stage } from "./scene.ts";
@@ -12,10 +12,15 @@ export interface Flow {
 const LOOK_MS = 5;
 const EQUAL_LOOKS = 10;
 
-/** Zero while there is no connection. */
+/** Of all live connections together. */
 export async function flowOf(stage: Stage): Promise<Flow> {
-  const [row] = await stage.proxy.connections(1);
-  return { up: Number(row?.["bytes_up"] ?? 0), down: Number(row?.["bytes_down"] ?? 0) };
+  let up = 0;
+  let down = 0;
+  for (const row of await stage.proxy.connections()) {
+    up += row["bytes_up"] as number;
+    down += row["bytes_down"] as number;
+  }
+  return { up, down };
 }
 
 /** Resolves when at least so much has moved, each way. */
