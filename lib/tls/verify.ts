@@ -13,6 +13,7 @@ interface Verdict {
   readonly words: string;
 }
 
+const CONSTRAINED = "has a name that its issuer may not vouch for (name constraints)";
 const UNTRUSTED = "is not vouched for by the trust bundle";
 
 function verdict(code: Code, alert: number, words: string): Verdict {
@@ -39,8 +40,22 @@ const VERDICTS: Readonly<Record<string, Verdict>> = {
   INVALID_PURPOSE: verdict(
     "HANDSHAKE",
     ALERT.unsupported_certificate,
-    "has a certificate for another purpose (extended key usage)",
+    "has a certificate for another purpose (key usage or extended key usage)",
   ),
+  UNHANDLED_CRITICAL_EXTENSION: verdict(
+    "HANDSHAKE",
+    ALERT.bad_certificate,
+    "has a certificate with a critical extension that nobody here understands",
+  ),
+  PERMITTED_VIOLATION: verdict("HANDSHAKE", ALERT.bad_certificate, CONSTRAINED),
+  EXCLUDED_VIOLATION: verdict("HANDSHAKE", ALERT.bad_certificate, CONSTRAINED),
+  CA_MD_TOO_WEAK: verdict(
+    "HANDSHAKE",
+    ALERT.bad_certificate,
+    "has a chain that is signed with too weak a digest",
+  ),
+  EE_KEY_TOO_SMALL: verdict("HANDSHAKE", ALERT.bad_certificate, "has too small a key"),
+  CA_KEY_TOO_SMALL: verdict("HANDSHAKE", ALERT.bad_certificate, "has an issuer with too small a key"),
   CERT_SIGNATURE_FAILURE: verdict(
     "HANDSHAKE",
     ALERT.decrypt_error,
@@ -79,14 +94,32 @@ const VERDICTS: Readonly<Record<string, Verdict>> = {
   ),
 };
 
+/** What is not in the table, as far as it matters: no verdict lets anybody in. */
+const OTHER = verdict("HANDSHAKE", ALERT.bad_certificate, "has a certificate that does not verify");
+
 /**
- * The refusal of a peer whose chain did not verify. `name` is OpenSSL's error without `X509_V_ERR_`; `detail` its own words, told
- * where ours are missing.
+ * Names by OpenSSL's words, X509_verify_cert_error_string(3). Node calls most errors UNSPECIFIED and numbers differ between
+ * versions of OpenSSL (INVALID_CA was 24 and is 79); the words tell.
+ */
+const NAMES: Readonly<Record<string, string>> = {
+  "invalid CA certificate": "INVALID_CA",
+  "unhandled critical extension": "UNHANDLED_CRITICAL_EXTENSION",
+  "permitted subtree violation": "PERMITTED_VIOLATION",
+  "excluded subtree violation": "EXCLUDED_VIOLATION",
+  "CA signature digest algorithm too weak": "CA_MD_TOO_WEAK",
+  "EE certificate key too weak": "EE_KEY_TOO_SMALL",
+  "CA certificate key too weak": "CA_KEY_TOO_SMALL",
+};
+
+/**
+ * The refusal of a peer whose chain did not verify. `name` is OpenSSL's error without `X509_V_ERR_`, where the transport knows it;
+ * `detail` its own words.
  */
 export function verifyFailure(label: string, peer: Peer, name: string, detail: string): ProxyError {
-  const { code, alert, words } =
-    VERDICTS[name] ?? verdict("HANDSHAKE", ALERT.bad_certificate, "has a certificate that does not verify");
-  return new ProxyError(code, `${label}: ${describePeer(peer)} ${words} (${name}: ${detail})`, { alert });
+  const known = name in VERDICTS ? name : NAMES[detail];
+  const { code, alert, words } = known === undefined ? OTHER : VERDICTS[known]!;
+  const why = known === undefined ? detail : `${known}: ${detail}`;
+  return new ProxyError(code, `${label}: ${describePeer(peer)} ${words} (${why})`, { alert });
 }
 
 /** The refusal of a peer that showed no certificate where one is required. */

@@ -15,7 +15,7 @@ import { missingCertificate, verifyFailure } from "../../tls/verify.ts";
 import { ALERT, alertName, sealAlert13 } from "../../wire/alert.ts";
 import { LINGER_BYTES } from "../patience.ts";
 import { LINK_BYTES, LINK_LABEL, type Peer, type SecureOptions, type TlsFacts } from "../transport.ts";
-import { ANCHOR_WORDS, anchorFault } from "./anchor.ts";
+import { firstFault } from "./first-fault.ts";
 import type { KeptSession, NetTlsContext } from "./tls-context.ts";
 
 /**
@@ -227,9 +227,12 @@ export class Handshake {
     }
     const failure = this.#wrapped.ssl?.verifyError();
     if (failure) {
-      // Of several faults Node tells the last that OpenSSL found; whether the chain is anchored at all goes first.
-      const name = anchorFault(this.#certificate, spec.ca) ?? failure.code ?? "UNSPECIFIED";
-      return verifyFailure(spec.label, peer, name, ANCHOR_WORDS[name] ?? failure.message);
+      const { code = "UNSPECIFIED", message } = failure;
+      const anchors = this.#context.anchors();
+      const leaf = this.#certificate;
+      const first =
+        leaf === null || anchors === null ? null : firstFault(leaf, anchors, spec.side, Date.now());
+      return verifyFailure(spec.label, peer, first?.name ?? code, first?.detail ?? message);
     }
     return spec.authorise(peer, this.#options.serverName);
   }

@@ -2,7 +2,7 @@
  * What the portable transport compiles of a TLS spec: Node's context, and what outlives single handshakes beside it (known peers,
  * a client's sessions), both bounded.
  */
-import { constants } from "node:crypto";
+import { constants, X509Certificate } from "node:crypto";
 import { createSecureContext, type SecureContext } from "node:tls";
 import { ProxyError } from "../../errors.ts";
 import { TLS12_CIPHERS, TLS13_CIPHERS } from "../../tls/ciphers.ts";
@@ -14,6 +14,8 @@ import type { Peer, TlsContext, TlsContextSpec } from "../transport.ts";
 export interface NetTlsContext extends TlsContext {
   readonly secure: SecureContext;
   readonly peers: PeerCache;
+  /** The trust bundle, parsed when the first chain is refused; null: Node's own roots, which it does not show. */
+  readonly anchors: () => readonly X509Certificate[] | null;
   /** Client side: the newest session by `SecureOptions.sessionKey`, bounded by the handshakes that fill it. */
   readonly sessions: Map<string, KeptSession>;
 }
@@ -46,11 +48,19 @@ export function createNetContext(spec: TlsContextSpec): NetTlsContext {
       ciphers: `${TLS13_CIPHERS}:${TLS12_CIPHERS}`,
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     });
-    return { spec, secure, peers: new PeerCache(), sessions: new Map() };
+    return { spec, secure, peers: new PeerCache(), anchors: bundle(spec.ca), sessions: new Map() };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     throw new ProxyError("IDENTITY", `${spec.label}: OpenSSL refuses the certificates: ${code ?? message}`);
   }
+}
+
+function bundle(ca: string | null): () => readonly X509Certificate[] | null {
+  let anchors: readonly X509Certificate[] | null = null;
+  return () => {
+    if (ca !== null) anchors ??= pemTexts(ca, "CERTIFICATE").map((text) => new X509Certificate(text));
+    return anchors;
+  };
 }
 
 function sessionContextText(sessionContext: Uint8Array): string {
