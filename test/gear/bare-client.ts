@@ -19,6 +19,8 @@ import type { Pair } from "../../lib/tls/authority.ts";
 import { pemBytes } from "../../lib/tls/pem.ts";
 
 const EMPTY = Buffer.alloc(0);
+// What one record may hold, RFC 8446 section 5.1.
+const RECORD = 16_384;
 // DER of an X25519 SubjectPublicKeyInfo up to the key itself (RFC 8410).
 const X25519_HEAD = Buffer.from("302a300506032b656e032100", "hex");
 
@@ -82,8 +84,13 @@ class Keys {
   }
 }
 
+export interface BareOptions {
+  /** What it shows instead of the pair's certificate, well-formed or not; the pair's key signs. */
+  readonly certificates?: readonly Uint8Array[];
+}
+
 /** What came after the handshake, until the other side closed: `ticket`, `alert 46`, `data …`. */
-export async function shakeHands(port: number, pair: Pair): Promise<string[]> {
+export async function shakeHands(port: number, pair: Pair, options: BareOptions = {}): Promise<string[]> {
   const socket = connect({ port, host: "127.0.0.1" });
   const records = readRecords(socket);
   const next = async () => {
@@ -127,15 +134,18 @@ export async function shakeHands(port: number, pair: Pair): Promise<string[]> {
     }
   }
   const data = new Keys(expand(master, "s ap traffic", hash(transcript), 32));
+  const speaking = new Keys(expand(master, "c ap traffic", hash(transcript), 32));
   const sealing = new Keys(clientSecret);
   const answer = (body: Buffer) => {
     transcript = Buffer.concat([transcript, body]);
-    socket.write(sealing.seal(22, body));
+    for (let at = 0; at < body.length; at += RECORD) {
+      socket.write(sealing.seal(22, body.subarray(at, at + RECORD)));
+    }
   };
   if (asked) {
-    answer(
-      message(11, Buffer.concat([Buffer.from([0]), vector(3, vector(3, pemBytes(pair.cert)), vector(2))])),
-    );
+    const shown = options.certificates ?? [pemBytes(pair.cert)];
+    const entries = shown.flatMap((der) => [vector(3, der), vector(2)]);
+    answer(message(11, Buffer.concat([Buffer.from([0]), vector(3, ...entries)])));
     const signed = Buffer.concat([
       Buffer.alloc(64, 0x20),
       Buffer.from("TLS 1.3, client CertificateVerify\0"),
@@ -149,8 +159,11 @@ export async function shakeHands(port: number, pair: Pair): Promise<string[]> {
   for await (const record of records) {
     const { type, content } = data.open(record);
     if (type === 22) seen.push("ticket");
-    else if (type === 21) seen.push(`alert ${content[1]}`);
-    else seen.push(`data ${content.toString()}`);
+    else if (type === 21) {
+      seen.push(`alert ${content[1]}`);
+      // close_notify for close_notify.
+      if (content[1] === 0) socket.write(speaking.seal(21, content));
+    } else seen.push(`data ${content.toString()}`);
   }
   socket.destroy();
   return seen;

@@ -1,8 +1,9 @@
 /**
- * Hand-made DER for tests: certificates that no authority would issue. Signatures are void; whoever checks one refuses.
+ * Hand-made DER for tests: certificates that no authority would issue. The signatures in here are void; whoever checks one
+ * refuses. mint.ts signs.
  */
 
-function element(tag: number, ...contents: Uint8Array[]): Buffer {
+export function element(tag: number, ...contents: Uint8Array[]): Buffer {
   const content = Buffer.concat(contents);
   const { length } = content;
   const head = length < 128 ? [length] : length < 256 ? [0x81, length] : [0x82, length >> 8, length & 255];
@@ -11,6 +12,18 @@ function element(tag: number, ...contents: Uint8Array[]): Buffer {
 
 export function sequence(...contents: Uint8Array[]): Buffer {
   return element(0x30, ...contents);
+}
+
+/** An object identifier in dots. */
+export function oid(dotted: string): Buffer {
+  const [first = 0, second = 0, ...rest] = dotted.split(".").map(BigInt);
+  const bytes: number[] = [];
+  for (const arc of [BigInt(first) * 40n + BigInt(second), ...rest]) {
+    const groups = [Number(arc & 127n)];
+    for (let left = arc >> 7n; left > 0n; left >>= 7n) groups.unshift(Number(left & 127n) | 128);
+    bytes.push(...groups);
+  }
+  return element(0x06, Buffer.from(bytes));
 }
 
 /** A string type or a context tag, one byte per character. */
