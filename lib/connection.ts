@@ -26,9 +26,17 @@ import {
 import type { ClusterScope, ListenerScope } from "./generation.ts";
 import { countAccepted, countBytes, countDial, countEnded, countHandshake } from "./observe/counters.ts";
 import { ConnectionRecord, type Phase } from "./observe/record.ts";
-import type { Timer } from "./timing/wheel.ts";
+import type { Task, Timer } from "./timing/wheel.ts";
 import { announcement } from "./tls/announcement.ts";
-import type { Look, RelayEnd, Stream, Transport } from "./transport/transport.ts";
+import type {
+  Dialler,
+  Look,
+  RelayEnd,
+  RelayOwner,
+  Stream,
+  StreamOwner,
+  Transport,
+} from "./transport/transport.ts";
 import { formatAddress, type SocketAddress } from "./wire/address.ts";
 import { ALERT, plainAlert } from "./wire/alert.ts";
 import { type HelloVerdict, parseHello } from "./wire/hello.ts";
@@ -56,10 +64,12 @@ export interface Surroundings {
   fault(thrown: unknown): void;
 }
 
+const ANY_SOURCE = { from: null };
+
 // A lifetime ends up to a tenth early, at random, so that connections born together do not end together.
 const LIFETIME_JITTER = 0.1;
 
-export class Connection {
+export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
   readonly record: ConnectionRecord;
   readonly listener: ListenerScope;
   readonly #around: Surroundings;
@@ -93,7 +103,7 @@ export class Connection {
     this.#around = around;
     this.listener = listener;
     this.#downstream = downstream;
-    this.#timer = around.transport.timer(this.#guard<void>(() => this.#deadline()));
+    this.#timer = around.transport.timer(this);
     this.#phaseStarted = now;
     this.#helloStarted = now;
     this.record = new ConnectionRecord(
@@ -109,7 +119,48 @@ export class Connection {
   /** Begins the story. Never throws: a fault of ours, now or in a later step, ends it with reason `internal`. */
   start(): void {
     countAccepted(this.listener.row);
-    this.#guard<void>(() => this.#begin())();
+    try {
+      this.#begin();
+    } catch (thrown) {
+      this.#fault(thrown);
+    }
+  }
+
+  // What the port tells. A fault of ours in any of it ends this connection and no other.
+
+  /** The time of the phase is up. */
+  expired(): void {
+    try {
+      this.#deadline();
+    } catch (thrown) {
+      this.#fault(thrown);
+    }
+  }
+
+  failed(stream: Stream, error: ProxyError): void {
+    try {
+      if (stream === this.#downstream) this.#end(classifyFailure(error, "client_reset"), error.message);
+      else if (error.code === "INTERNAL") this.#end("internal", error.message);
+      else this.#dialFailed("dial_failed", error.message);
+    } catch (thrown) {
+      this.#fault(thrown);
+    }
+  }
+
+  dialled(error: ProxyError | null): void {
+    try {
+      this.#dialled(error);
+    } catch (thrown) {
+      this.#fault(thrown);
+    }
+  }
+
+  relayed(end: RelayEnd): void {
+    try {
+      this.#relayed(end);
+    } catch (thrown) {
+      this.#fault(thrown);
+    }
   }
 
   #begin(): void {
@@ -117,7 +168,7 @@ export class Connection {
     if (lifetime > 0) {
       this.#lifetimeEnds = this.record.started + lifetime * (1 - Math.random() * LIFETIME_JITTER);
     }
-    this.#watchDownstream();
+    this.#downstream.owner = this;
     const full = this.#around.admit(this.listener);
     if (full !== null) return this.#end("limit", full);
     this.#admitted = true;
@@ -146,7 +197,7 @@ export class Connection {
     this.#countedDown = bytesDown;
   }
 
-  /** Every callback handed to the port goes through here, so that one connection's fault stays its own. */
+  /** The rarer callbacks go through here, for the same reason. */
   #guard<T>(step: (value: T) => void): (value: T) => void {
     return (value) => {
       try {
@@ -171,12 +222,6 @@ export class Connection {
         return 0;
       }
     });
-  }
-
-  #watchDownstream(): void {
-    this.#downstream.onFailure = this.#guard((error) =>
-      this.#end(classifyFailure(error, "client_reset"), error.message),
-    );
   }
 
   // ── sniff ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -350,7 +395,7 @@ export class Connection {
     this.#cluster = cluster;
     this.record.cluster = cluster.config.name;
     this.record.phase = "pick";
-    this.#watchDownstream();
+    this.#downstream.owner = this;
     const wait = this.listener.config.timeouts.connect;
     this.#connectBy = this.#around.transport.now() + wait;
     if (cluster.view.resolved) return this.#tryNext();
@@ -381,26 +426,25 @@ export class Connection {
     cluster.view.dialled(endpoint);
     this.record.endpoint = endpoint.key;
     this.#enter("dial", this.#dialPatience(cluster));
-    const dialled = this.#guard((error: ProxyError | null) => {
-      if (error !== null) {
-        this.#upstream = null;
-        return this.#dialFailed(classifyDial(error), error.message, error.code !== "TRANSPORT");
-      }
-      const ms = transport.now() - this.#phaseStarted;
-      this.record.dialMs = ms;
-      countDial(cluster.row, ms);
-      this.#announce(cluster, endpoint);
-    });
-    this.#upstream = transport.dial(endpoint.address, { from: null }, dialled);
+    this.#upstream = transport.dial(endpoint.address, ANY_SOURCE, this);
+  }
+
+  #dialled(error: ProxyError | null): void {
+    if (error !== null) {
+      this.#upstream = null;
+      return this.#dialFailed(classifyDial(error), error.message, error.code !== "TRANSPORT");
+    }
+    const cluster = this.#cluster!;
+    const ms = this.#around.transport.now() - this.#phaseStarted;
+    this.record.dialMs = ms;
+    countDial(cluster.row, ms);
+    this.#announce(cluster, this.#endpoint!);
   }
 
   /** Says who the client is, ahead of everything else, as HAProxy and nginx do: before TLS. */
   #announce(cluster: ClusterScope, endpoint: Endpoint): void {
     const upstream = this.#upstream!;
-    upstream.onFailure = this.#guard((error) => {
-      if (error.code === "INTERNAL") this.#end("internal", error.message);
-      else this.#dialFailed("dial_failed", error.message);
-    });
+    upstream.owner = this;
     if (cluster.config.proxyProtocol !== "off") {
       upstream.send(
         encodeProxyHeader({
@@ -482,10 +526,9 @@ export class Connection {
     this.record.lastActive = transport.now();
     this.#armRelay();
     // From here on the relay hears of failures; an idle connection keeps nothing that it does not need.
-    this.#downstream.onFailure = null;
-    this.#upstream!.onFailure = null;
-    const relayed = this.#guard((end: RelayEnd) => this.#relayed(end));
-    transport.relay(this.#downstream, this.#upstream!, this.record, relayed);
+    this.#downstream.owner = null;
+    this.#upstream!.owner = null;
+    transport.relay(this.#downstream, this.#upstream!, this.record, this);
   }
 
   #relayed(end: RelayEnd): void {

@@ -101,11 +101,8 @@ export class Worker implements Surroundings {
     this.#sources = new SourceCounts(shared.sources);
     this.#emit = emit;
     this.#lines = new LineWriter(lines, (slot, length) => emit({ type: "lines", slot, length }));
-    this.#offerTimer = transport.timer(() => {
-      this.#lines.offer();
-      if (this.#lines.waiting) this.#offerTimer.start(BATCH_MS);
-    });
-    this.#beatTimer = transport.timer(() => this.#beat());
+    this.#offerTimer = transport.timer({ expired: () => this.#offer() });
+    this.#beatTimer = transport.timer({ expired: () => this.#beat() });
     this.#beat();
   }
 
@@ -194,6 +191,11 @@ export class Worker implements Surroundings {
   /** Hands the lines that wait to control. */
   flush(): void {
     this.#lines.flush();
+  }
+
+  #offer(): void {
+    this.#lines.offer();
+    if (this.#lines.waiting) this.#offerTimer.start(BATCH_MS);
   }
 
   #log(line: string): void {

@@ -195,7 +195,7 @@ function wheelCases(): Case[] {
   let now = 0;
   const wheel = new Wheel(() => now);
   const timers = Array.from({ length: 10_000 }, (_, i) => {
-    const timer = wheel.createTimer(() => timer.start(1000 + i));
+    const timer = wheel.createTimer({ expired: () => timer.start(1000 + i) });
     timer.start(1000 + i);
     return timer;
   });

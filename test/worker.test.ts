@@ -171,7 +171,7 @@ test("a fault that the transport contained is recorded as internal, and not the 
   const relaying = bench.relaying(listening);
   bench.transport.relays[0]!.done({ how: "reset", side: null, error });
   const dialling = listening.client();
-  dialling.onFailure!(error);
+  dialling.owner!.failed(dialling, error);
   assert.deepEqual(
     bench.access().map(({ reason, error }) => ({ reason, error })),
     Array.from({ length: 2 }, () => ({ reason: "internal", error: "a fault of ours" })),

@@ -5,6 +5,11 @@
  * `advance` is told of that time. Pure: who owns the wheel owns the clock and the waiting.
  */
 
+/** Whose time it is: an object and not a function, because a closure of its own is what an idle connection can do without. */
+export interface Task {
+  expired(): void;
+}
+
 /** See the wheel: a timer is made once and started for each phase. */
 export interface Timer {
   /** Starts, or starts again, to fire once in `ms` (rounded up to the wheel's tick). */
@@ -28,7 +33,7 @@ const IDLE = -1;
 
 class WheelTimer implements Timer {
   readonly wheel: Wheel;
-  readonly run: () => void;
+  readonly task: Task;
   /** In ticks. */
   deadline = 0;
   /** Index into the wheel's slots; IDLE when it does not run. */
@@ -36,9 +41,9 @@ class WheelTimer implements Timer {
   before: WheelTimer | null = null;
   after: WheelTimer | null = null;
 
-  constructor(wheel: Wheel, run: () => void) {
+  constructor(wheel: Wheel, task: Task) {
     this.wheel = wheel;
-    this.run = run;
+    this.task = task;
   }
 
   start(ms: number): void {
@@ -71,13 +76,13 @@ export class Wheel {
     return this.#size;
   }
 
-  /** A stopped timer that calls `run` each time it fires. `run` may start and stop any timer, itself included. */
-  createTimer(run: () => void): Timer {
-    return new WheelTimer(this, run);
+  /** A stopped timer. Each time it fires its task is told, which may start and stop any timer, this one included. */
+  createTimer(task: Task): Timer {
+    return new WheelTimer(this, task);
   }
 
   /**
-   * Fires what is due at `now`, in the order of the deadlines (by tick). What `run` throws comes through; the timers not
+   * Fires what is due at `now`, in the order of the deadlines (by tick). What a task throws comes through; the timers not
    * yet fired stay due, so call `advance` again.
    */
   advance(now: number): void {
@@ -93,7 +98,7 @@ export class Wheel {
       const slot = (tick | 0) & MASK;
       for (let due = this.#slots[slot]; due !== null && due !== undefined; due = this.#slots[slot]) {
         this.disarm(due);
-        due.run();
+        due.task.expired();
       }
     }
     if (until > this.#tick) this.#tick = until;

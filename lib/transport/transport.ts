@@ -7,29 +7,44 @@
  * registered it has returned, and never after the stream was closed.
  */
 import type { ProxyError } from "../errors.ts";
-import type { Timer } from "../timing/wheel.ts";
+import type { Task, Timer } from "../timing/wheel.ts";
 import type { SocketAddress } from "../wire/address.ts";
 
 export interface Transport {
   readonly name: "net" | "epoll";
   /** Monotonic ms. Cheap; may stand still within one turn of the loop. */
   now(): number;
-  /** A stopped timer that calls `run` each time it fires. Made once per connection and started again for each phase. */
-  timer(run: () => void): Timer;
+  /** A stopped timer that tells its task each time it fires. Made once per connection and started again for each phase. */
+  timer(task: Task): Timer;
   /** Listens, then calls `ready`, then `accepted` for every client. Errors of single accepts never end it. */
   listen(options: ListenOptions, accepted: Accepted, ready: (error: ProxyError | null) => void): Listening;
   /**
-   * Begins to connect and returns the stream at once. `done(null)` when it stands, `done(error)` (code DIAL) when it
-   * failed; the stream is then released already. `reset()` before that cancels, and `done` is not called.
+   * Begins to connect and returns the stream at once. `dialled(null)` when it stands, `dialled(error)` (code DIAL) when it
+   * failed; the stream is then released already. `reset()` before that cancels, and nobody is told.
    */
-  dial(target: SocketAddress, options: DialOptions, done: (error: ProxyError | null) => void): Stream;
+  dial(target: SocketAddress, options: DialOptions, dialler: Dialler): Stream;
   /** Compiles what TLS needs. Throws ProxyError IDENTITY. Lives as long as anything refers to it. */
   context(spec: TlsContextSpec): TlsContext;
   /**
-   * Moves bytes both ways until both directions ended or one side failed; then calls `done` once. It closes neither
+   * Moves bytes both ways until both directions ended or one side failed; then says `relayed` once. It closes neither
    * stream: the story does. What was peeked and not skipped goes first.
    */
-  relay(downstream: Stream, upstream: Stream, flow: Flow, done: (end: RelayEnd) => void): void;
+  relay(downstream: Stream, upstream: Stream, flow: Flow, owner: RelayOwner): void;
+}
+
+// Who is told of what comes to every connection is an object: a closure for each would be a fifth of what an idle one keeps.
+
+export interface Dialler {
+  dialled(error: ProxyError | null): void;
+}
+
+export interface StreamOwner {
+  /** The other side reset, or the socket failed, outside of a dial and a relay. Told once. */
+  failed(stream: Stream, error: ProxyError): void;
+}
+
+export interface RelayOwner {
+  relayed(end: RelayEnd): void;
 }
 
 export type Accepted = (downstream: Stream) => void;
@@ -61,8 +76,8 @@ export interface Stream {
   readonly local: SocketAddress;
   /** What TLS agreed on; null before `secure` is done. After a refusal: what was learned until then, so that the peer is logged. */
   readonly tls: TlsFacts | null;
-  /** Called once when the other side resets or the socket fails outside of `relay`. Set it before anything else. */
-  onFailure: ((error: ProxyError) => void) | null;
+  /** Who is told when it fails. Set it before anything else. A relay takes it over. */
+  owner: StreamOwner | null;
   /**
    * Shows what has arrived, from the first unconsumed byte, now and whenever more came, until `look` returns 0. Never
    * holds more than `limit` bytes: a `look` that sees `limit` bytes must decide. `ended`: the other side will send no more.

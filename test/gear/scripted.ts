@@ -7,12 +7,15 @@ import type { ProxyError } from "../../lib/errors.ts";
 import type { Timer } from "../../lib/timing/wheel.ts";
 import type {
   Accepted,
+  Dialler,
   Flow,
   Listening,
   ListenOptions,
   Look,
   RelayEnd,
+  RelayOwner,
   Stream,
+  StreamOwner,
   TlsContext,
   TlsContextSpec,
   TlsFacts,
@@ -26,7 +29,7 @@ export class ScriptedStream implements Stream {
   readonly remote: SocketAddress;
   readonly local = LOCAL;
   readonly tls: TlsFacts | null = null;
-  onFailure: ((error: ProxyError) => void) | null = null;
+  owner: StreamOwner | null = null;
   look: Look | null = null;
   /** How the story released it. */
   released: "finish" | "reset" | null = null;
@@ -112,9 +115,9 @@ export class ScriptedTransport implements Transport {
     return listening;
   }
 
-  dial(target: SocketAddress, _options: unknown, done: (error: ProxyError | null) => void): Stream {
+  dial(target: SocketAddress, _options: unknown, dialler: Dialler): Stream {
     const stream = new ScriptedStream(target);
-    this.dials.push({ target: formatAddress(target), stream, done });
+    this.dials.push({ target: formatAddress(target), stream, done: (error) => dialler.dialled(error) });
     return stream;
   }
 
@@ -122,7 +125,7 @@ export class ScriptedTransport implements Transport {
     return { spec };
   }
 
-  relay(downstream: Stream, _upstream: Stream, flow: Flow, done: (end: RelayEnd) => void): void {
-    this.relays.push({ downstream, flow, done });
+  relay(downstream: Stream, _upstream: Stream, flow: Flow, owner: RelayOwner): void {
+    this.relays.push({ downstream, flow, done: (end) => owner.relayed(end) });
   }
 }

@@ -36,7 +36,7 @@ it("fires exactly what the model fires, in the order of the ticks, and never wai
         const due = new Map<number, number>();
         const fired: number[] = [];
         const timers: Timer[] = Array.from({ length: COUNT }, (_, index) =>
-          wheel.createTimer(() => fired.push(index)),
+          wheel.createTimer({ expired: () => fired.push(index) }),
         );
         const pass = () => {
           fired.length = 0;

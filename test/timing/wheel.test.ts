@@ -18,7 +18,7 @@ describe("wheel", () => {
   it("fires once, not before its time and at most a tick late", () => {
     const { wheel, go } = setUp(3);
     let fired = 0;
-    wheel.createTimer(() => fired++).start(100);
+    wheel.createTimer({ expired: () => fired++ }).start(100);
     go(102.999);
     assert.equal(fired, 0);
     go(103 + TICK);
@@ -30,7 +30,7 @@ describe("wheel", () => {
   it("does not fire after stop, and starts again", () => {
     const { wheel, go } = setUp();
     let fired = 0;
-    const timer = wheel.createTimer(() => fired++);
+    const timer = wheel.createTimer({ expired: () => fired++ });
     timer.start(50);
     timer.stop();
     timer.stop();
@@ -45,7 +45,7 @@ describe("wheel", () => {
   it("re-arms: the later start counts", () => {
     const { wheel, go } = setUp();
     let fired = 0;
-    const timer = wheel.createTimer(() => fired++);
+    const timer = wheel.createTimer({ expired: () => fired++ });
     timer.start(50);
     go(40);
     timer.start(50);
@@ -59,10 +59,10 @@ describe("wheel", () => {
   it("lets a timer start itself again from its own run", () => {
     const { clock, wheel, go } = setUp();
     const at: number[] = [];
-    const timer = wheel.createTimer(() => {
+    const timer = wheel.createTimer({ expired: () => {
       at.push(clock.now);
       timer.start(0);
-    });
+    } });
     timer.start(0);
     for (let now = 1; now <= 5 * TICK; now++) go(now);
     assert.deepEqual(at, [TICK, 2 * TICK, 3 * TICK, 4 * TICK, 5 * TICK]);
@@ -71,14 +71,14 @@ describe("wheel", () => {
   it("lets a run stop another timer that is due in the same tick", () => {
     const { wheel, go } = setUp();
     const fired: string[] = [];
-    const one = wheel.createTimer(() => {
+    const one = wheel.createTimer({ expired: () => {
       fired.push("one");
       two.stop();
-    });
-    const two = wheel.createTimer(() => {
+    } });
+    const two = wheel.createTimer({ expired: () => {
       fired.push("two");
       one.stop();
-    });
+    } });
     one.start(10);
     two.start(10);
     go(100);
@@ -91,10 +91,10 @@ describe("wheel", () => {
     let fired = 0;
     for (let index = 0; index < 3; index++) {
       wheel
-        .createTimer(() => {
+        .createTimer({ expired: () => {
           fired++;
           if (fired === 2) throw new Error("broken");
-        })
+        } })
         .start(10);
     }
     assert.throws(() => go(16), /broken/);
@@ -106,7 +106,7 @@ describe("wheel", () => {
   it("says how long to wait", () => {
     const { wheel, go } = setUp();
     assert.equal(wheel.next(0), -1);
-    const timer = wheel.createTimer(() => {});
+    const timer = wheel.createTimer({ expired: () => {} });
     timer.start(100);
     assert.equal(wheel.next(0), 104);
     assert.equal(wheel.next(103.5), 1);
@@ -123,9 +123,9 @@ describe("wheel", () => {
       const { clock, wheel, go } = setUp(12_345);
       let at = 0;
       wheel
-        .createTimer(() => {
+        .createTimer({ expired: () => {
           at = clock.now;
-        })
+        } })
         .start(span);
       let steps = 0;
       while (at === 0) {
@@ -142,7 +142,7 @@ describe("wheel", () => {
   it("goes on past 2^32 ticks", () => {
     const { wheel, go } = setUp(2 ** 32 * TICK - 500);
     let fired = 0;
-    for (const ms of [1, 400, 600, 5000, 400_000]) wheel.createTimer(() => fired++).start(ms);
+    for (const ms of [1, 400, 600, 5000, 400_000]) wheel.createTimer({ expired: () => fired++ }).start(ms);
     const origin = 2 ** 32 * TICK - 500;
     const seen: number[] = [];
     for (const ms of [0, 10, 390, 410, 590, 610, 4990, 5010, 399_990, 400_010]) {
@@ -156,7 +156,7 @@ describe("wheel", () => {
     const { clock, wheel, go } = setUp();
     let fired = 0;
     clock.now = 3_600_000;
-    wheel.createTimer(() => fired++).start(1000);
+    wheel.createTimer({ expired: () => fired++ }).start(1000);
     go(3_600_999);
     assert.equal(fired, 0);
     go(3_601_008);
@@ -166,7 +166,7 @@ describe("wheel", () => {
   it("carries fifty thousand timers", () => {
     const { wheel, go } = setUp();
     let fired = 0;
-    const timers = Array.from({ length: 50_000 }, () => wheel.createTimer(() => fired++));
+    const timers = Array.from({ length: 50_000 }, () => wheel.createTimer({ expired: () => fired++ }));
     timers.forEach((timer, index) => {
       timer.start((index * 7919) % 600_000);
     });

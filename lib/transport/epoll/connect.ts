@@ -17,17 +17,17 @@ export function connected(stream: EpollStream, mask: number): void {
     }
     stream.failure = -errno;
   } else if ((mask & EPOLLOUT) === 0) return;
-  const done = stream.dialled!;
-  stream.dialled = null;
+  const dialler = stream.dialler!;
+  stream.dialler = null;
   stream.phase = IDLE;
   keepAlives.add(stream);
-  done(null);
+  dialler.dialled(null);
 }
 
 /** The connection failed, or could not be begun: releases the stream and says so, unless it was reset meanwhile. */
 export function dialFailed(stream: EpollStream, error: ProxyError): void {
   if (stream.phase !== CONNECTING) return;
-  const done = stream.dialled!;
+  const dialler = stream.dialler!;
   stream.close();
-  done(error);
+  dialler.dialled(error);
 }

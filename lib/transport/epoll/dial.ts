@@ -16,7 +16,7 @@ import {
 import { bindTo, connect, socket } from "../../ffi/libc.ts";
 import { encodeSockaddr } from "../../ffi/sockaddr.ts";
 import { formatAddress, type SocketAddress } from "../../wire/address.ts";
-import type { DialOptions } from "../transport.ts";
+import type { Dialler, DialOptions } from "../transport.ts";
 import { dialFailed } from "./connect.ts";
 import type { Gear } from "./gear.ts";
 import { CONNECTING } from "./phase.ts";
@@ -25,12 +25,7 @@ import { EpollStream, WATCH_BOTH } from "./stream.ts";
 const encoded = new WeakMap<SocketAddress, Buffer>();
 
 /** See Transport.dial. */
-export function dial(
-  gear: Gear,
-  target: SocketAddress,
-  options: DialOptions,
-  done: (error: ProxyError | null) => void,
-): EpollStream {
+export function dial(gear: Gear, target: SocketAddress, options: DialOptions, dialler: Dialler): EpollStream {
   let sockaddr = encoded.get(target);
   if (sockaddr === undefined) {
     sockaddr = encodeSockaddr(target);
@@ -39,7 +34,7 @@ export function dial(
   const family = sockaddr[0]!;
   const descriptor = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const stream = new EpollStream(gear, descriptor, target, family === AF_UNIX ? target : null, true);
-  stream.dialled = done;
+  stream.dialler = dialler;
   stream.phase = CONNECTING;
   const error = descriptor < 0 ? gear.dialError(target, descriptor) : begin(gear, stream, sockaddr, options);
   if (error !== null) gear.loop.defer(() => dialFailed(stream, error));

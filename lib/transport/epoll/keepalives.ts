@@ -3,7 +3,7 @@
  * one that is over in a millisecond; so sockets wait here for a quarter of a second at most, as numbers, because
  * references would carry ended connections into the old generation of the heap.
  */
-import type { Timer } from "../../timing/wheel.ts";
+import type { Task, Timer } from "../../timing/wheel.ts";
 import type { EventLoop } from "./loop.ts";
 import type { Sockets } from "./sockets.ts";
 import type { EpollStream } from "./stream.ts";
@@ -11,7 +11,7 @@ import type { EpollStream } from "./stream.ts";
 // A socket is looked at after one to two of these.
 const SWEEP_MS = 128;
 
-export class KeepAlives {
+export class KeepAlives implements Task {
   readonly #loop: EventLoop;
   readonly #sockets: Sockets;
   readonly #timer: Timer;
@@ -22,7 +22,7 @@ export class KeepAlives {
   constructor(loop: EventLoop, sockets: Sockets) {
     this.#loop = loop;
     this.#sockets = sockets;
-    this.#timer = loop.wheel.createTimer(() => this.#sweep());
+    this.#timer = loop.wheel.createTimer(this);
   }
 
   /** A connected stream that was dialled. */
@@ -32,7 +32,8 @@ export class KeepAlives {
     this.#young.push(stream.descriptor, stream.generation);
   }
 
-  #sweep(): void {
+  /** Sweeps. */
+  expired(): void {
     const due = this.#old;
     for (let index = 0; index < due.length; index += 2) {
       const descriptor = due[index]!;

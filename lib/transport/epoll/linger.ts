@@ -48,6 +48,6 @@ function emptied(stream: EpollStream): boolean {
 
 function wait(stream: EpollStream): void {
   if (stream.lingering !== null) return;
-  stream.lingering = stream.gear.loop.wheel.createTimer(() => stream.close());
+  stream.lingering = stream.gear.loop.wheel.createTimer(stream);
   stream.lingering.start(LINGER_MS);
 }

@@ -38,7 +38,7 @@ import {
 } from "../../ffi/layout.ts";
 import { accept4, close, eventfd, fcntl, setNonBlocking } from "../../ffi/libc.ts";
 import { decodeSockaddr } from "../../ffi/sockaddr.ts";
-import type { Timer } from "../../timing/wheel.ts";
+import type { Task, Timer } from "../../timing/wheel.ts";
 import { formatAddress, type SocketAddress } from "../../wire/address.ts";
 import type { Accepted, Listening } from "../transport.ts";
 import type { Gear } from "./gear.ts";
@@ -67,7 +67,7 @@ const OF_ONE = new Set([
 ]);
 const EXHAUSTED = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
 
-export class Listener implements Listening, Source {
+export class Listener implements Listening, Source, Task {
   readonly descriptor: number;
   readonly address: SocketAddress;
   generation = 0;
@@ -103,7 +103,7 @@ export class Listener implements Listening, Source {
       sockets.keepAlive(this.descriptor);
     }
     this.#reserve = eventfd(0, O_CLOEXEC);
-    this.#resting = loop.wheel.createTimer(() => this.#resume());
+    this.#resting = loop.wheel.createTimer(this);
     const result = loop.add(this, EPOLLIN | EPOLLEXCLUSIVE);
     if (result === 0) return;
     this.#release();
@@ -180,7 +180,8 @@ export class Listener implements Listening, Source {
     this.#resting.start(REST_MS);
   }
 
-  #resume(): void {
+  /** Has rested. */
+  expired(): void {
     if (this.#closed) return;
     if (this.#reserve < 0) this.#reserve = eventfd(0, O_CLOEXEC);
     if (this.#gear.loop.add(this, EPOLLIN | EPOLLEXCLUSIVE) < 0) this.#resting.start(REST_MS);

@@ -8,7 +8,7 @@
 import { ProxyError } from "../../errors.ts";
 import { ECONNRESET, errnoName } from "../../ffi/errno.ts";
 import { EPOLLERR } from "../../ffi/layout.ts";
-import type { Flow, RelayEnd } from "../transport.ts";
+import type { Flow, RelayEnd, RelayOwner } from "../transport.ts";
 import { drainPipe, dropPipe, fillPipe, restPipe } from "./bulk.ts";
 import { TRUNCATED, WOULD_BLOCK } from "./channel.ts";
 import type { Gear } from "./gear.ts";
@@ -28,20 +28,15 @@ export class Relay {
   readonly #downstream: EpollStream;
   readonly #upstream: EpollStream;
   readonly #flow: Flow;
-  #done: ((end: RelayEnd) => void) | null;
+  /** Null when it is over. */
+  #owner: RelayOwner | null;
 
-  constructor(
-    gear: Gear,
-    downstream: EpollStream,
-    upstream: EpollStream,
-    flow: Flow,
-    done: (end: RelayEnd) => void,
-  ) {
+  constructor(gear: Gear, downstream: EpollStream, upstream: EpollStream, flow: Flow, owner: RelayOwner) {
     this.#gear = gear;
     this.#downstream = downstream;
     this.#upstream = upstream;
     this.#flow = flow;
-    this.#done = done;
+    this.#owner = owner;
   }
 
   /** Takes both streams over. The first bytes move in the loop's next turn. */
@@ -61,7 +56,7 @@ export class Relay {
       if (peer.blocked) stream.inVain();
       else this.pump(stream);
     }
-    if (this.#done === null) return;
+    if (this.#owner === null) return;
     // TLS may have waited for input in order to write.
     const retry = stream.blocked && stream.channel !== null;
     if (retry) stream.blocked = false;
@@ -74,7 +69,7 @@ export class Relay {
     const flow = this.#flow;
     const { scratch } = this.#gear.memory;
     let left = TURN_BYTES;
-    while (this.#done !== null && sink.failure === 0) {
+    while (this.#owner !== null && sink.failure === 0) {
       if (source.piped > 0) {
         if (!this.#drain(source, sink)) return;
         continue; // the sink may have failed, and with it the relay may be over
@@ -122,7 +117,7 @@ export class Relay {
         source.bulk = source.channel === null && sink.channel === null;
     }
     if (left < TURN_BYTES) flow.lastActive = this.#gear.loop.now;
-    if (this.#done === null) return;
+    if (this.#owner === null) return;
     if (source.pipe !== null) restPipe(source);
     if (!source.readable) source.listen();
   }
@@ -134,7 +129,7 @@ export class Relay {
 
   /** The connection ends one of the streams by itself: nobody is told, and neither stream is served any more. */
   abandon(): void {
-    this.#done = null;
+    this.#owner = null;
     this.#leave(this.#downstream);
     this.#leave(this.#upstream);
   }
@@ -143,7 +138,7 @@ export class Relay {
     stream.relay = this;
     stream.peer = peer;
     stream.phase = RELAYING;
-    stream.onFailure = null;
+    stream.owner = null;
     const { held } = stream;
     if (held !== null && held.length > 0) {
       peer.queue(held.address + held.start, held.length);
@@ -242,10 +237,10 @@ export class Relay {
   }
 
   #end(end: RelayEnd): void {
-    const done = this.#done;
-    if (done === null) return;
+    const owner = this.#owner;
+    if (owner === null) return;
     this.abandon();
-    done(end);
+    owner.relayed(end);
   }
 }
 

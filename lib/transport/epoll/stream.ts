@@ -17,9 +17,17 @@ import {
   SHUT_WR,
 } from "../../ffi/layout.ts";
 import { close, recv, send, shutdown } from "../../ffi/libc.ts";
-import type { Timer } from "../../timing/wheel.ts";
+import type { Task, Timer } from "../../timing/wheel.ts";
 import type { SocketAddress } from "../../wire/address.ts";
-import type { Look, SecureOptions, Stream, TlsContext, TlsFacts } from "../transport.ts";
+import type {
+  Dialler,
+  Look,
+  SecureOptions,
+  Stream,
+  StreamOwner,
+  TlsContext,
+  TlsFacts,
+} from "../transport.ts";
 import { type TlsChannel, WOULD_BLOCK } from "./channel.ts";
 import { connected } from "./connect.ts";
 import type { Gear } from "./gear.ts";
@@ -48,14 +56,14 @@ const DELAY_OFF = 0;
 const DELAY_ONCE = 1;
 const DELAY_FRESH = 2;
 
-export class EpollStream implements Stream, Source {
+export class EpollStream implements Stream, Source, Task {
   readonly descriptor: number;
   generation = 0;
   waiting = false;
   readonly gear: Gear;
   readonly remote: SocketAddress;
   tls: TlsFacts | null = null;
-  onFailure: ((error: ProxyError) => void) | null = null;
+  owner: StreamOwner | null = null;
 
   phase = IDLE;
   readable = false;
@@ -75,7 +83,7 @@ export class EpollStream implements Stream, Source {
   out: Chunk | null = null;
 
   // The steps before the relay: see connect.ts, sniff.ts, secure.ts.
-  dialled: ((error: ProxyError | null) => void) | null = null;
+  dialler: Dialler | null = null;
   sniffing: Sniff | null = null;
   securing: Securing | null = null;
 
@@ -169,9 +177,9 @@ export class EpollStream implements Stream, Source {
   /** A fault of ours while this stream was served: it ends this connection only. */
   onFault(thrown: unknown): void {
     const error = asProxyError(thrown);
-    const { relay, onFailure } = this;
+    const { relay, owner } = this;
     if (relay !== null) relay.fault(error);
-    else if (onFailure !== null && this.phase !== LINGERING) onFailure(error);
+    else if (owner !== null && this.phase !== LINGERING) owner.failed(this, error);
     else this.#reset();
     this.gear.onFault(thrown);
   }
@@ -342,9 +350,8 @@ export class EpollStream implements Stream, Source {
   // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #failed(): void {
-    const { onFailure } = this;
     // Nobody listens yet: the error stays with the socket, and the relay meets it.
-    if (onFailure === null) return;
+    if (this.owner === null) return;
     const errno = this.gear.sockets.error(this.descriptor);
     this.fail(-(errno === 0 ? ECONNRESET : errno));
   }
@@ -354,17 +361,17 @@ export class EpollStream implements Stream, Source {
     this.failure = failure;
     this.phase = IDLE;
     this.sniffing = null;
-    const { onFailure } = this;
-    this.onFailure = null;
-    onFailure?.(new ProxyError("RESET", `the connection was reset: ${errnoName(failure)}`));
+    const { owner } = this;
+    this.owner = null;
+    owner?.failed(this, new ProxyError("RESET", `the connection was reset: ${errnoName(failure)}`));
   }
 
   #detach(): void {
     this.relay?.abandon();
-    this.onFailure = null;
+    this.owner = null;
     this.sniffing = null;
     this.securing = null;
-    this.dialled = null;
+    this.dialler = null;
   }
 
   #reset(): void {
@@ -373,6 +380,11 @@ export class EpollStream implements Stream, Source {
     if (!over && this.remote.kind === "ip" && this.descriptor >= 0) {
       this.gear.sockets.resetOnClose(this.descriptor);
     }
+    this.close();
+  }
+
+  /** It has lingered for long enough. */
+  expired(): void {
     this.close();
   }
 

@@ -5,15 +5,16 @@
 import { ProxyError } from "../../errors.ts";
 import { EPOLLIN } from "../../ffi/layout.ts";
 import { read, requireEpoll } from "../../ffi/libc.ts";
-import type { Timer } from "../../timing/wheel.ts";
+import type { Task, Timer } from "../../timing/wheel.ts";
 import type { SocketAddress } from "../../wire/address.ts";
 import type {
   Accepted,
+  Dialler,
   DialOptions,
   Flow,
   Listening,
   ListenOptions,
-  RelayEnd,
+  RelayOwner,
   Stream,
   TlsContext,
   TlsContextSpec,
@@ -87,8 +88,8 @@ export class EpollTransport implements Transport {
     return this.#loop.now;
   }
 
-  timer(run: () => void): Timer {
-    return this.#loop.wheel.createTimer(run);
+  timer(task: Task): Timer {
+    return this.#loop.wheel.createTimer(task);
   }
 
   listen(options: ListenOptions, accepted: Accepted, ready: (error: ProxyError | null) => void): Listening {
@@ -99,16 +100,16 @@ export class EpollTransport implements Transport {
     return listener;
   }
 
-  dial(target: SocketAddress, options: DialOptions, done: (error: ProxyError | null) => void): Stream {
-    return dial(this.#gear, target, options, done);
+  dial(target: SocketAddress, options: DialOptions, dialler: Dialler): Stream {
+    return dial(this.#gear, target, options, dialler);
   }
 
   context(spec: TlsContextSpec): TlsContext {
     return this.#engine().context(spec);
   }
 
-  relay(downstream: Stream, upstream: Stream, flow: Flow, done: (end: RelayEnd) => void): void {
-    new Relay(this.#gear, downstream as EpollStream, upstream as EpollStream, flow, done).start();
+  relay(downstream: Stream, upstream: Stream, flow: Flow, owner: RelayOwner): void {
+    new Relay(this.#gear, downstream as EpollStream, upstream as EpollStream, flow, owner).start();
   }
 
   /** Blocks this thread and serves until `stop`; then releases everything, streams that still live by reset. */

@@ -2,7 +2,7 @@
  * Time on the portable transport: the shared timing wheel, driven by one Node timeout that is set for the wheel's next
  * deadline. However many deadlines run, libuv sees one timer.
  */
-import { type Timer, Wheel } from "../../timing/wheel.ts";
+import { type Task, type Timer, Wheel } from "../../timing/wheel.ts";
 
 export class Clock {
   readonly #wheel = new Wheel(() => performance.now());
@@ -13,8 +13,8 @@ export class Clock {
     return performance.now();
   }
 
-  timer(run: () => void): Timer {
-    const timer = this.#wheel.createTimer(run);
+  timer(task: Task): Timer {
+    const timer = this.#wheel.createTimer(task);
     return {
       start: (ms) => {
         timer.start(ms);

@@ -5,7 +5,7 @@
  */
 import type { Socket } from "node:net";
 import { ProxyError } from "../../errors.ts";
-import type { Flow, RelayEnd } from "../transport.ts";
+import type { Flow, RelayEnd, RelayOwner } from "../transport.ts";
 import type { Clock } from "./clock.ts";
 import { type NetStream, streamError } from "./stream.ts";
 
@@ -16,7 +16,7 @@ export function relay(
   upstream: NetStream,
   flow: Flow,
   clock: Clock,
-  done: (end: RelayEnd) => void,
+  owner: RelayOwner,
 ): void {
   let over = false;
   const end = (result: RelayEnd): void => {
@@ -24,7 +24,7 @@ export function relay(
     over = true;
     up.stop();
     down.stop();
-    done(result);
+    owner.relayed(result);
   };
   const finished = (): void => {
     if (up.finished && down.finished) end({ how: "ok", side: null, error: null });
@@ -41,8 +41,8 @@ export function relay(
     if (sink.writableLength === 0 || sink.destroyed || sink.writableEnded) end(result);
     else sink.write(NOTHING, () => end(result));
   };
-  downstream.onFailure = (error) => failed(up, error);
-  upstream.onFailure = (error) => failed(down, error);
+  downstream.owner = { failed: (_, error) => failed(up, error) };
+  upstream.owner = { failed: (_, error) => failed(down, error) };
 
   up.start();
   down.start();

@@ -9,7 +9,7 @@ import type { Timer } from "../../timing/wheel.ts";
 import { plainHost, type SocketAddress } from "../../wire/address.ts";
 import { alertName } from "../../wire/alert.ts";
 import { LINGER_BYTES, LINGER_MS } from "../patience.ts";
-import type { Look, SecureOptions, Stream, TlsContext, TlsFacts } from "../transport.ts";
+import type { Look, SecureOptions, Stream, StreamOwner, TlsContext, TlsFacts } from "../transport.ts";
 import type { Clock } from "./clock.ts";
 import { type NetTlsContext, secureSocket } from "./tls.ts";
 
@@ -19,7 +19,7 @@ export class NetStream implements Stream {
   readonly remote: SocketAddress;
   readonly local: SocketAddress;
   tls: TlsFacts | null = null;
-  onFailure: ((error: ProxyError) => void) | null = null;
+  owner: StreamOwner | null = null;
   /** What bytes go through now: the raw socket, or the TLSSocket around it. */
   socket: Socket;
   readonly #raw: Socket;
@@ -43,7 +43,7 @@ export class NetStream implements Stream {
     socket.on("close", this.#closed);
   }
 
-  /** Waits for the socket to connect; a failure until then goes to `done` and not to `onFailure`. */
+  /** Waits for the socket to connect; a failure until then goes to `done` and not to the owner. */
   dialling(done: (error: ProxyError | null) => void): void {
     this.#dialled = done;
     this.socket.once("connect", () => {
@@ -148,7 +148,7 @@ export class NetStream implements Stream {
     socket.on("end", both);
     socket.on("finish", both);
     socket.on("close", () => this.#linger?.stop());
-    this.#linger = this.#clock.timer(() => socket.destroy());
+    this.#linger = this.#clock.timer({ expired: () => socket.destroy() });
     this.#linger.start(LINGER_MS);
     socket.end();
     socket.resume();
@@ -210,7 +210,7 @@ export class NetStream implements Stream {
     if (this.#released || this.#complete()) return;
     const dialled = this.#dialled;
     if (dialled === null) {
-      this.onFailure?.(streamError(error));
+      this.owner?.failed(this, streamError(error));
       return;
     }
     this.#dialled = null;
@@ -221,7 +221,7 @@ export class NetStream implements Stream {
   readonly #closed = (): void => {
     if (this.#released || this.#raw.errored || this.#complete()) return;
     // Destroyed without an error of its own: libuv met a condition that it reports as a plain close.
-    this.onFailure?.(new ProxyError("RESET", "the connection was closed by the system"));
+    this.owner?.failed(this, new ProxyError("RESET", "the connection was closed by the system"));
   };
 
   /** Both directions ended in order: nothing that comes now is a failure. */
@@ -231,7 +231,7 @@ export class NetStream implements Stream {
 
   #release(): void {
     this.#released = true;
-    this.onFailure = null;
+    this.owner = null;
     this.#stopPeeking();
     this.#raw.off("close", this.#closed);
     this.socket.on("error", ignore);

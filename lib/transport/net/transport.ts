@@ -8,7 +8,15 @@ import { BACKLOG } from "../../listen/backlog.ts";
 import { listenFailure } from "../../listen/failure.ts";
 import type { SocketAddress } from "../../wire/address.ts";
 import { dialFailure } from "../failure.ts";
-import type { Accepted, DialOptions, Listening, ListenOptions, Stream, Transport } from "../transport.ts";
+import type {
+  Accepted,
+  Dialler,
+  DialOptions,
+  Listening,
+  ListenOptions,
+  Stream,
+  Transport,
+} from "../transport.ts";
 import { Clock } from "./clock.ts";
 import { relay } from "./relay.ts";
 import { NetStream, socketAddresses } from "./stream.ts";
@@ -23,12 +31,12 @@ export function createNetTransport(): Transport {
   return {
     name: "net",
     now: () => clock.now(),
-    timer: (run) => clock.timer(run),
+    timer: (task) => clock.timer(task),
     listen: (options, accepted, ready) => listen(clock, options, accepted, ready),
-    dial: (target, options, done) => dial(clock, target, options, done),
+    dial: (target, options, dialler) => dial(clock, target, options, dialler),
     context: createNetContext,
-    relay: (downstream, upstream, flow, done) =>
-      relay(downstream as NetStream, upstream as NetStream, flow, clock, done),
+    relay: (downstream, upstream, flow, owner) =>
+      relay(downstream as NetStream, upstream as NetStream, flow, clock, owner),
   };
 }
 
@@ -80,12 +88,7 @@ function listen(
   };
 }
 
-function dial(
-  clock: Clock,
-  target: SocketAddress,
-  options: DialOptions,
-  done: (error: ProxyError | null) => void,
-): Stream {
+function dial(clock: Clock, target: SocketAddress, options: DialOptions, dialler: Dialler): Stream {
   const socket = connect({
     ...(target.kind === "unix" ? { path: target.path } : { host: target.host, port: target.port }),
     ...(options.from === null ? {} : { localAddress: options.from }),
@@ -96,8 +99,11 @@ function dial(
   prepare(socket);
   const stream = new NetStream(socket, clock, { kind: "unix", path: "" }, target);
   stream.dialling((error) => {
-    if (error === null) done(null);
-    else done(dialFailure(target, (error.cause as NodeJS.ErrnoException | undefined)?.code ?? error.message));
+    if (error === null) dialler.dialled(null);
+    else
+      dialler.dialled(
+        dialFailure(target, (error.cause as NodeJS.ErrnoException | undefined)?.code ?? error.message),
+      );
   });
   return stream;
 }

@@ -126,7 +126,7 @@ describe("loop", { skip }, () => {
         ran.push(name);
         throw new Error(name);
       };
-      loop.wheel.createTimer(fail).start(1);
+      loop.wheel.createTimer({ expired: fail }).start(1);
       loop.defer(fail);
     }
     while (ran.length < 4) loop.turn(-1);
@@ -137,7 +137,7 @@ describe("loop", { skip }, () => {
   it("waits until the next deadline and no longer", (t) => {
     const { loop } = setUp(t);
     let fired = 0;
-    loop.wheel.createTimer(() => fired++).start(30);
+    loop.wheel.createTimer({ expired: () => fired++ }).start(30);
     const started = performance.now();
     while (fired === 0) loop.turn(-1);
     const took = performance.now() - started;

@@ -119,10 +119,10 @@ describe("peek", { skip }, () => {
       let stream: Stream | null = null;
       const address = rig.listen((accepted) => {
         stream = accepted;
-        accepted.onFailure = (error) => {
+        accepted.owner = { failed: (_, error) => {
           failures.push(error);
           accepted.reset();
-        };
+        } };
         if (peeks) accepted.peek(100, () => 50);
       });
       const client = await rig.connect(address);
@@ -172,10 +172,10 @@ describe("dial", { skip }, () => {
     ] as const) {
       let error: ProxyError | null = null;
       let inside = true;
-      rig.transport.dial(target, { from: null }, (failure) => {
+      rig.transport.dial(target, { from: null }, { dialled: (failure) => {
         assert.equal(inside, false);
         error = failure;
-      });
+      } });
       inside = false;
       await until(() => error !== null);
       assert.equal(error!.code, "DIAL");
@@ -189,14 +189,14 @@ describe("dial", { skip }, () => {
     const target = await rig.serve(() => {});
     let called = false;
     rig.transport
-      .dial(target, { from: null }, () => {
+      .dial(target, { from: null }, { dialled: () => {
         called = true;
-      })
+      } })
       .reset();
     rig.transport
-      .dial({ kind: "unix", path: "/nowhere" }, { from: null }, () => {
+      .dial({ kind: "unix", path: "/nowhere" }, { from: null }, { dialled: () => {
         called = true;
-      })
+      } })
       .reset();
     await turns(20);
     assert.equal(called, false);
@@ -207,10 +207,10 @@ describe("dial", { skip }, () => {
     const sources: string[] = [];
     const target = await rig.serve((socket) => sources.push(socket.remoteAddress!));
     let done = 0;
-    const stream = rig.transport.dial(target, { from: "127.0.0.9" }, (error) => {
+    const stream = rig.transport.dial(target, { from: "127.0.0.9" }, { dialled: (error) => {
       assert.equal(error, null);
       done++;
-    });
+    } });
     await until(() => done === 1 && sources.length === 1);
     assert.deepEqual(sources, ["127.0.0.9"]);
     assert.deepEqual(stream.local, {
@@ -220,9 +220,9 @@ describe("dial", { skip }, () => {
     });
     stream.reset();
     let error: ProxyError | null = null;
-    rig.transport.dial(target, { from: "192.0.2.1" }, (failure) => {
+    rig.transport.dial(target, { from: "192.0.2.1" }, { dialled: (failure) => {
       error = failure;
-    });
+    } });
     await until(() => error !== null);
     assert.match(error!.message, /cannot dial from 192\.0\.2\.1: EADDRNOTAVAIL/);
   });
