@@ -38,6 +38,8 @@ export interface Responder extends Nameserver {
   readonly queries: Query[];
   /** Replaces the script. */
   say(script: Script): void;
+  /** Ends it before the test does: nobody is at its port any more. */
+  close(): Promise<void>;
 }
 
 /** A test, or anything else that has an end. */
@@ -49,6 +51,8 @@ export interface ResponderOptions {
   readonly udp?: boolean;
   readonly tcp?: boolean;
   readonly host?: string;
+  /** Where one was closed before; any free one when left out. */
+  readonly port?: number;
 }
 
 /** Starts a responder on a free port; it ends with the test. */
@@ -59,7 +63,7 @@ export async function startResponder(
 ): Promise<Responder> {
   const host = options.host ?? "127.0.0.1";
   const kind = host.includes(":") ? "udp6" : "udp4";
-  const { socket, listener, port } = await bindBoth(kind, host, options.tcp !== false);
+  const { socket, listener, port } = await bindBoth(kind, host, options.port ?? 0, options.tcp !== false);
   const stray = createSocket(kind);
   if (host === "127.0.0.1") stray.bind(port, "127.0.0.2");
   else stray.bind(0, host);
@@ -67,13 +71,17 @@ export async function startResponder(
   beside.bind(0, host);
   await Promise.all([once(stray, "listening"), once(beside, "listening")]);
   const streams = new Set<import("node:net").Socket>();
-  t.after(async () => {
-    const closed = [socket, stray, beside].map((one) => once(one, "close"));
-    for (const one of [socket, stray, beside]) one.close();
-    for (const stream of streams) stream.destroy();
-    listener?.close();
-    await Promise.all(closed);
-  });
+  let closing: Promise<unknown> | null = null;
+  const close = async (): Promise<void> => {
+    if (closing === null) {
+      const parts = [socket, stray, beside, ...(listener === null ? [] : [listener])];
+      closing = Promise.all(parts.map((one) => once(one, "close")));
+      for (const one of parts) one.close();
+      for (const stream of streams) stream.destroy();
+    }
+    await closing;
+  };
+  t.after(close);
 
   let current = script;
   const queries: Query[] = [];
@@ -126,6 +134,7 @@ export async function startResponder(
     say: (next) => {
       current = next;
     },
+    close,
   };
 }
 
@@ -230,11 +239,12 @@ async function writeInChunks(stream: import("node:net").Socket, wire: Buffer, ch
 async function bindBoth(
   kind: "udp4" | "udp6",
   host: string,
+  wanted: number,
   tcp: boolean,
 ): Promise<{ socket: Socket; listener: Server | null; port: number }> {
   for (;;) {
     const socket = createSocket(kind);
-    socket.bind(0, host);
+    socket.bind(wanted, host);
     await once(socket, "listening");
     const { port } = socket.address();
     if (!tcp) return { socket, listener: null, port };

@@ -14,7 +14,8 @@ scenario("truncated, and TCP refused: asked again until TCP answers", async (sce
   let refuse = true;
   const dns = await startResponder(scene, (query) => {
     if (query.transport === "udp") return truncated(query);
-    return refuse ? null : honest(list, query);
+    // A byte at a time, so that the length prefix is split as well.
+    return refuse ? null : { wire: honest(list, query), chunk: 1 };
   });
   const stage = await discovering(scene, [dns.key]);
   const waiting = visit(scene, stage);
