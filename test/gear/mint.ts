@@ -159,7 +159,7 @@ export function mint(signer: Signer, shape: Shape): Buffer {
   return sequence(signed, outer, element(0x03, Buffer.from([0]), seal));
 }
 
-export function integer(value: number): Buffer {
+function integer(value: number): Buffer {
   return element(0x02, Buffer.from(value < 128 ? [value] : [value >> 8, value & 255]));
 }
 
@@ -196,7 +196,7 @@ export function keyIdentifier(byte: number): Buffer {
 }
 
 /** Bits of keyUsage by number, RFC 5280 section 4.2.1.3. */
-export const USAGE = {
+const USAGE = {
   digitalSignature: 0,
   keyEncipherment: 2,
   keyAgreement: 4,

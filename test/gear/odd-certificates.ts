@@ -16,7 +16,6 @@ import {
   keyOf,
   keyUsage,
   mint,
-  type Root,
   root,
   type Shape,
   type Signer,
@@ -134,5 +133,3 @@ export function asServer(verdict: Verdict): Verdict {
 export function unknownExtension(critical: boolean, value: Uint8Array = sequence()): Buffer {
   return extended("1.3.6.1.4.1.99999.7", value, critical);
 }
-
-export type { Root };

@@ -16,7 +16,6 @@ const {
   helloMessage,
   helloStream,
   join,
-  keyShares,
   psk,
   record,
   records,
@@ -33,7 +32,7 @@ export interface OddHello {
   readonly verdict: string | null;
 }
 
-const WEB = "web.example.test";
+export const WEB = "web.example.test";
 const PASS = "pass.example.test";
 
 /** Names by the route that takes them, of those in hellos-agree.test.ts. */
@@ -254,148 +253,7 @@ export function shapedHellos(): OddHello[] {
     shaped("SSH", Buffer.from("SSH-2.0-OpenSSH_9.6\r\n"), "bad_hello -"),
     shaped("a TLS header only", Buffer.from([22, 3, 1, 0, 100]), "hello_timeout -"),
     shaped("one byte of TLS", Buffer.from([22]), "hello_timeout -"),
-    shaped("terminated: TLS 1.3", records(answerableHello(WEB)), "client_reset web"),
-    shaped(
-      "terminated: TLS 1.3 without a share",
-      records(
-        helloMessage({
-          ciphers: [0x1301],
-          extensions: [sni(WEB), groups(29), signatures(), versions(0x0304), keyShares()],
-        }),
-      ),
-      "client_reset web",
-    ),
-    shaped(
-      "terminated: a share of the wrong size",
-      records(
-        helloMessage({
-          ciphers: [0x1301],
-          extensions: [sni(WEB), groups(29), signatures(), versions(0x0304), keyShares([29, 31])],
-        }),
-      ),
-      "handshake_failed web",
-    ),
-    shaped(
-      "terminated: a group twice",
-      records(
-        helloMessage({
-          ciphers: [0x1301],
-          extensions: [sni(WEB), groups(29), signatures(), versions(0x0304), keyShares([29, 32], [29, 32])],
-        }),
-      ),
-      "client_reset web",
-    ),
-    shaped(
-      "terminated: unknown groups",
-      records(
-        helloMessage({
-          ciphers: [0x1301],
-          extensions: [sni(WEB), groups(0x1a1a), signatures(), versions(0x0304), keyShares([0x1a1a, 32])],
-        }),
-      ),
-      "handshake_failed web",
-    ),
-    shaped(
-      "terminated: no signatures",
-      records(
-        helloMessage({
-          ciphers: [0x1301],
-          extensions: [sni(WEB), groups(29), versions(0x0304), keyShares([29, 32])],
-        }),
-      ),
-      "handshake_failed web",
-    ),
-    shaped(
-      "terminated: unknown signatures",
-      records(
-        helloMessage({
-          ciphers: [0x1301],
-          extensions: [
-            sni(WEB),
-            groups(29),
-            extension(13, vector(2, u16(0x0999))),
-            versions(0x0304),
-            keyShares([29, 32]),
-          ],
-        }),
-      ),
-      "handshake_failed web",
-    ),
-    shaped(
-      "terminated: a false pre-shared key",
-      records(answerableHello(WEB, extension(45, Uint8Array.of(1, 1)), psk())),
-      "client_reset web",
-    ),
-    shaped(
-      "terminated: a pre-shared key that is not last",
-      records(
-        helloMessage({
-          ciphers: [0x1301],
-          extensions: [sni(WEB), psk(), groups(29), signatures(), versions(0x0304), keyShares([29, 32])],
-        }),
-      ),
-      "handshake_failed web",
-    ),
-    shaped(
-      "terminated: early data",
-      records(answerableHello(WEB, extension(42, new Uint8Array(0)))),
-      "client_reset web",
-    ),
-    shaped(
-      "terminated: a cookie nobody gave",
-      records(answerableHello(WEB, extension(44, vector(2, Buffer.alloc(8))))),
-      "client_reset web",
-    ),
-    shaped(
-      "terminated: compressed certificates",
-      records(answerableHello(WEB, extension(27, vector(1, u16(2))))),
-      "client_reset web",
-    ),
-    shaped(
-      "terminated: TLS 1.2",
-      records(
-        helloMessage({
-          ciphers: [0xc02b, 0xc02f],
-          extensions: [sni(WEB), groups(29, 23), signatures(), extension(23, new Uint8Array(0))],
-        }),
-      ),
-      "client_reset web",
-    ),
-    shaped(
-      "terminated: TLS 1.2 and RC4",
-      records(helloMessage({ ciphers: [0x0005], extensions: [sni(WEB), groups(29), signatures()] })),
-      "handshake_failed web",
-    ),
-    shaped(
-      "terminated: a downgrade (SCSV)",
-      records(helloMessage({ ciphers: [0xc02b, 0x5600], extensions: [sni(WEB), groups(29), signatures()] })),
-      "handshake_failed web",
-    ),
-    shaped(
-      "terminated: renegotiation with data",
-      records(
-        helloMessage({
-          ciphers: [0xc02b],
-          extensions: [sni(WEB), groups(29), signatures(), extension(0xff01, vector(1, Buffer.alloc(12)))],
-        }),
-      ),
-      "handshake_failed web",
-    ),
-    shaped(
-      "terminated: a maximum fragment length",
-      records(answerableHello(WEB, extension(1, Uint8Array.of(9)))),
-      "handshake_failed web",
-    ),
-    shaped(
-      "terminated: a heartbeat",
-      records(answerableHello(WEB, extension(15, Uint8Array.of(1)))),
-      "client_reset web",
-    ),
   ];
-}
-
-function signatures(): Uint8Array {
-  return extension(13, vector(2, join(u16(0x0403), u16(0x0804), u16(0x0401))));
 }
 
 /** Sound hellos with a few bytes changed, cut out or put in. */

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { edge, type RouteInput, TERMINATE } from "../gear/edge.ts";
 import { bothSayTheSame, keep } from "../gear/judged.ts";
+import { firstFlights } from "../gear/odd-first-flights.ts";
 import { mutatedHellos, namedHellos, type OddHello, shapedHellos } from "../gear/odd-hellos.ts";
 import { ended } from "../gear/peers.ts";
 import { readAll, type Scene, scenario } from "../gear/scene.ts";
@@ -56,7 +57,7 @@ function describe(answer: Buffer): string {
 }
 
 scenario("hellos have the verdict of the table", async (scene) => {
-  const hellos: OddHello[] = [...namedHellos(), ...shapedHellos(), ...mutatedHellos(180)];
+  const hellos: OddHello[] = [...namedHellos(), ...shapedHellos(), ...firstFlights(), ...mutatedHellos(180)];
   const arrived: string[] = [];
   const service = await scene.service((socket) => {
     void readAll(socket).then((bytes) => arrived.push(hash(bytes)));

@@ -8,6 +8,7 @@ import { DAY, type Pair } from "../../lib/tls/authority.ts";
 import { issue, type LeafName, leaf, selfSigned, strange, strangeAuthority } from "../gear/certificates.ts";
 import { edge, MUTUAL } from "../gear/edge.ts";
 import * as hellos from "../gear/hellos.ts";
+import { words } from "../gear/judged.ts";
 import { ended, lastWords, tlsVerdict } from "../gear/peers.ts";
 import { scenario, TRANSPORTS } from "../gear/scene.ts";
 
@@ -160,8 +161,3 @@ scenario("certificates and hellos have the verdict of the table", async (scene) 
 test("both transports say the same", { skip: TRANSPORTS.length < 2 && "epoll does not run here" }, () => {
   assert.deepEqual(verdicts.get("net"), verdicts.get("epoll"));
 });
-
-/** Certificates that are made anew have fingerprints and dates of their own. */
-function words(error: string | undefined): string | undefined {
-  return error?.replaceAll(/sha256:[0-9a-f]+/g, "sha256:…").replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "DATE");
-}
