@@ -14,6 +14,7 @@ import {
   leave,
   SHARE,
 } from "../../lib/cluster/endpoint.ts";
+import { shares } from "../../lib/dns/srv.ts";
 import { endpointsOf, seeded, setOf, write } from "../cluster/gear.ts";
 
 const policy = fc.constantFrom(
@@ -151,5 +152,72 @@ it("keeps equal endpoints within one of each other under least_connections, one 
       },
     ),
     { numRuns: 100 },
+  );
+});
+
+it("shares by weight within the tier in use, weights of 0 included, over any stretch of turns", () => {
+  const members = fc.array(
+    fc.record({ weight: fc.integer({ min: 0, max: 20 }), priority: fc.integer({ min: 0, max: 2 }) }),
+    { minLength: 1, maxLength: 20 },
+  );
+  fc.assert(
+    fc.property(members, fc.integer({ min: 1, max: 2000 }), fc.integer(), (specs, picks, seed) => {
+      const endpoints = endpointsOf(specs);
+      const balancer = createBalancer("round_robin", setOf(endpoints), seeded(seed));
+      const counts = new Map<Endpoint, number>();
+      for (let turn = 0; turn < picks; turn++) {
+        const endpoint = balancer.pick(null, null)!;
+        counts.set(endpoint, (counts.get(endpoint) ?? 0) + 1);
+      }
+      const best = Math.min(...specs.map(({ priority }) => priority));
+      const tier = endpoints.filter(({ priority }) => priority === best);
+      const expected = shares(tier.map(({ weight }) => weight));
+      for (const [place, endpoint] of tier.entries()) {
+        const fair = picks * expected[place]!;
+        // Each other one may be a turn ahead or behind, which is shared out by weight.
+        const allowed = 1 + tier.length * expected[place]!;
+        const count = counts.get(endpoint) ?? 0;
+        assert.ok(Math.abs(count - fair) <= allowed, `weight ${endpoint.weight}: ${count} of ${fair}`);
+        counts.delete(endpoint);
+      }
+      assert.equal(counts.size, 0, "nobody of another tier");
+    }),
+    { numRuns: 200 },
+  );
+});
+
+it("least_connections raises nobody above the level, and nobody is further below it than connections are missing", () => {
+  const order = fc.array(fc.integer({ min: 0, max: 1000 }), { maxLength: 400 });
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 12 }),
+      fc.integer({ min: 1, max: 100 }),
+      fc.integer({ min: 1, max: 8 }),
+      order,
+      fc.integer(),
+      (size, clients, gap, steps, seed) => {
+        const endpoints = endpointsOf(Array.from({ length: size }, () => ({})));
+        const balancer = createBalancer("least_connections", setOf(endpoints), seeded(seed));
+        const held: Endpoint[] = [];
+        const begin = (): void => {
+          const endpoint = balancer.pick(null, null)!;
+          enter(endpoint);
+          held.push(endpoint);
+        };
+        for (let client = 0; client < clients; client++) begin();
+        for (const step of steps) {
+          // Each client is connected or between two connections; at most `gap` of them at once, in any order.
+          const missing = clients - held.length;
+          if (held.length > 0 && missing < gap && (step % 2 === 0 || missing === 0)) {
+            leave(held.splice(step % held.length, 1)[0]!);
+          } else begin();
+          const counts = endpoints.map(({ cell }) => cell[ACTIVE]!);
+          assert.ok(Math.max(...counts) <= Math.ceil(clients / size), counts.join(" "));
+          const least = Math.floor(clients / size) - (clients - held.length);
+          assert.ok(Math.min(...counts) >= least, `${counts.join(" ")}, ${clients - held.length} missing`);
+        }
+      },
+    ),
+    { numRuns: 200 },
   );
 });
