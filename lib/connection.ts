@@ -65,6 +65,7 @@ export interface Surroundings {
 }
 
 const ANY_SOURCE = { from: null };
+const NO_PROTOCOLS: readonly string[] = [];
 
 // A lifetime ends up to a tenth early, at random, so that connections born together do not end together.
 const LIFETIME_JITTER = 0.1;
@@ -79,18 +80,18 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
   #failedEndpoints: Endpoint[] | null = null;
   #upstream: Stream | null = null;
   #phaseStarted: number;
-  /** From when the hello deadline runs: a PROXY header, then a hello, share it, and dripping does not extend it. */
-  #helloStarted: number;
-  /** When retries and waiting for an endpoint must be over. */
-  #connectBy = 0;
+  /**
+   * When several phases must be over together: first a PROXY header and a hello, which share a deadline that dripping does not
+   * extend; then waiting for an endpoint and all dials.
+   */
+  #due: number;
   #lifetimeEnds = Number.POSITIVE_INFINITY;
-  #alpnOffered: readonly string[] = [];
+  #alpnOffered = NO_PROTOCOLS;
   #isTls = false;
   #route: RouteConfig | null = null;
   #cluster: ClusterScope | null = null;
   #endpoint: Endpoint | null = null;
   #waiting: { cancel(): void } | null = null;
-  #announced: ProxyHeader | null = null;
   #admitted = false;
   /** The client that per-source limits count this connection for. */
   #source: string | null = null;
@@ -105,13 +106,13 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     this.#downstream = downstream;
     this.#timer = around.transport.timer(this);
     this.#phaseStarted = now;
-    this.#helloStarted = now;
+    this.#due = now + listener.config.timeouts.hello;
     this.record = new ConnectionRecord(
       listener.config.name,
       listener.generation,
       around.transport.name,
-      formatAddress(downstream.remote),
-      formatAddress(downstream.local),
+      downstream.remote,
+      downstream.local,
       now,
     );
   }
@@ -227,8 +228,8 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
   // ── sniff ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #sniffHeader(next: () => void): void {
-    const { proxyProtocol, timeouts } = this.listener.config;
-    this.#enter("sniff", timeouts.hello);
+    const { proxyProtocol } = this.listener.config;
+    this.#enter("sniff", this.#due - this.#around.transport.now());
     if (proxyProtocol.mode === "require" && !this.#trusted()) return this.#distrust();
     this.#peek(MAX_PROXY_HEADER, (bytes, ended) => {
       const verdict = decodeProxyHeader(bytes);
@@ -268,7 +269,10 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
   }
 
   #distrust(): void {
-    this.#end("untrusted_proxy_header", `${this.record.source} is not in proxy_protocol.trusted`);
+    this.#end(
+      "untrusted_proxy_header",
+      `${formatAddress(this.record.source)} is not in proxy_protocol.trusted`,
+    );
   }
 
   /** Whether a PROXY header from this client is believed. Who may open a UNIX socket, the file system has decided. */
@@ -280,7 +284,7 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
   /** Counts this connection for its client, once. False: the client has too many, and this one is over. */
   #countSource(): boolean {
     if (this.#source !== null) return true;
-    const source = sourceOf(this.#announced?.source ?? this.#downstream.remote);
+    const source = sourceOf(this.record.source);
     const full = this.#around.admitSource(this.listener, source);
     if (full === null) this.#source = source;
     else this.#end("limit", full);
@@ -289,12 +293,11 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
 
   /** Takes over what a trusted header says. */
   #adopt(header: ProxyHeader): void {
-    this.#announced = header;
     const { uniqueId } = header.tlvs;
     if (uniqueId !== undefined) this.record.parent = Buffer.from(uniqueId).toString("hex");
     if (header.source === null || header.destination === null) return;
-    this.record.source = formatAddress(header.source);
-    this.record.destination = formatAddress(header.destination);
+    this.record.source = header.source;
+    this.record.destination = header.destination;
   }
 
   #sniff(): void {
@@ -302,10 +305,10 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     const { table } = this.listener;
     if (!table.needsHello) return this.#match();
     // Where no hello could change the route, do not wait for one: the service may speak first.
-    if (!table.clientFirst && table.matchEarly(this.#clientHost(), this.#destination()) !== null)
+    if (!table.clientFirst && table.matchEarly(this.#clientHost(), this.record.destination) !== null)
       return this.#match();
     const limit = this.listener.helloBytes;
-    this.#enter("sniff", this.listener.config.timeouts.hello);
+    this.#enter("sniff", this.#due - this.#around.transport.now());
     this.#peek(limit, (bytes, ended) => {
       const verdict = parseHello(bytes, limit);
       if (verdict.kind === "more" && !ended) return verdict.need;
@@ -346,7 +349,7 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
       serverName: this.record.sni,
       alpn: this.#alpnOffered,
       from: this.#clientHost(),
-      destination: this.#destination(),
+      destination: this.record.destination,
       tls: this.#isTls,
     });
     if (route === null) {
@@ -370,7 +373,7 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
       this.#shaken(true);
       const { mode, position } = this.listener.config.proxyProtocol;
       if (mode === "off" || position === "outer") return this.#pick();
-      this.#helloStarted = this.#around.transport.now();
+      this.#due = this.#around.transport.now() + this.listener.config.timeouts.hello;
       this.#sniffHeader(() => this.#pick());
     });
     this.#downstream.secure(context, { serverName: null, sessionKey: "" }, secured);
@@ -397,7 +400,7 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     this.record.phase = "pick";
     this.#downstream.owner = this;
     const wait = this.listener.config.timeouts.connect;
-    this.#connectBy = this.#around.transport.now() + wait;
+    this.#due = this.#around.transport.now() + wait;
     if (cluster.view.resolved) return this.#tryNext();
     this.#enter("pick", wait);
     this.#waiting = cluster.view.whenResolved(
@@ -450,8 +453,8 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
         encodeProxyHeader({
           version: cluster.config.proxyProtocol === "v1" ? 1 : 2,
           command: "proxy",
-          source: this.#announced?.source ?? this.#downstream.remote,
-          destination: this.#destination(),
+          source: this.record.source,
+          destination: this.record.destination,
           tlvs: announcement(Buffer.from(this.record.id, "hex"), this.record.sni, this.record.downstreamTls),
         }),
       );
@@ -485,7 +488,7 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
    * tried, so that one that does not answer does not use up all of it.
    */
   #dialPatience(cluster: ClusterScope): number {
-    const left = Math.max(this.#connectBy - this.#around.transport.now(), 1);
+    const left = Math.max(this.#due - this.#around.transport.now(), 1);
     const { timeout, retries } = cluster.config.connect;
     if (timeout !== null) return Math.min(timeout, left);
     const failed = this.#failedEndpoints?.length ?? 0;
@@ -510,7 +513,7 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     this.#failedEndpoints ??= [];
     this.#failedEndpoints.push(endpoint);
     const retries = this.#failedEndpoints.length - 1;
-    const left = this.#connectBy - this.#around.transport.now();
+    const left = this.#due - this.#around.transport.now();
     if (retries < cluster.config.connect.retries && left > 0 && cluster.view.mayRetry()) {
       const next = cluster.view.pick(this.#clientHost(), this.#failedEndpoints);
       if (next !== null) return this.#dial(cluster, next);
@@ -541,11 +544,9 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #enter(phase: Phase, ms: number): void {
+  #enter(phase: Phase, left: number): void {
     this.record.phase = phase;
-    const now = this.#around.transport.now();
-    this.#phaseStarted = now;
-    const left = phase === "sniff" ? ms - (now - this.#helloStarted) : ms;
+    this.#phaseStarted = this.#around.transport.now();
     this.#timer.start(Math.max(left, 1));
   }
 
@@ -646,12 +647,8 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
   }
 
   #clientHost(): string | null {
-    const source = this.#announced?.source ?? this.#downstream.remote;
+    const { source } = this.record;
     return source.kind === "ip" ? source.host : null;
-  }
-
-  #destination(): SocketAddress {
-    return this.#announced?.destination ?? this.#downstream.local;
   }
 }
 

@@ -179,7 +179,9 @@ function headerCases(): Case[] {
 
 function recordCases(): Case[] {
   const make = (): ConnectionRecord => {
-    const record = new ConnectionRecord("edge", 1, "epoll", "192.0.2.1:41000", "192.0.2.2:443", 0);
+    const client = { kind: "ip", host: "192.0.2.1", port: 41000 } as const;
+    const edge = { kind: "ip", host: "192.0.2.2", port: 443 } as const;
+    const record = new ConnectionRecord("edge", 1, "epoll", client, edge, 0);
     record.route = "web";
     record.cluster = "web";
     record.endpoint = "10.0.0.7:8080";

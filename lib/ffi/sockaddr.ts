@@ -41,7 +41,7 @@ export function decodeSockaddr(bytes: Buffer, offset: number, length: number): S
   // An unnamed UNIX client has a family and nothing else; some kernels give no address at all.
   const family = length < 2 ? AF_UNIX : bytes.readUInt16LE(offset);
   if (family === AF_INET) {
-    const host = formatIp4(bytes.readUInt32BE(offset + SOCKADDR_IN.address));
+    const host = hostOf(bytes.readUInt32BE(offset + SOCKADDR_IN.address));
     return { kind: "ip", host, port: bytes.readUInt16BE(offset + SOCKADDR_IN.port) };
   }
   if (family === AF_INET6) {
@@ -53,6 +53,19 @@ export function decodeSockaddr(bytes: Buffer, offset: number, length: number): S
   if (path[0] === 0) return { kind: "unix", path: `@${path.subarray(1).toString()}` };
   const end = path.indexOf(0);
   return { kind: "unix", path: (end < 0 ? path : path.subarray(0, end)).toString() };
+}
+
+// Clients come back, and one text for all their connections spares each its own. Bounded: past it the cache begins anew.
+const HOSTS = 4096;
+let hosts = new Map<number, string>();
+
+function hostOf(word: number): string {
+  const known = hosts.get(word);
+  if (known !== undefined) return known;
+  if (hosts.size === HOSTS) hosts = new Map();
+  const host = formatIp4(word);
+  hosts.set(word, host);
+  return host;
 }
 
 function encodePath(path: string): Buffer {

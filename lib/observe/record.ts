@@ -6,6 +6,7 @@
 import { randomFillSync } from "node:crypto";
 import type { Reason } from "../errors.ts";
 import type { Flow, Peer, TlsFacts } from "../transport/transport.ts";
+import { formatAddress, type SocketAddress } from "../wire/address.ts";
 
 /** Where in its life a connection is; shown by the live listing. */
 export type Phase = "sniff" | "handshake" | "pick" | "dial" | "originate" | "relay" | "ended";
@@ -15,13 +16,11 @@ export class ConnectionRecord implements Flow {
   readonly listener: string;
   readonly generation: number;
   readonly transport: string;
-  /** Unix ms. */
-  readonly startedAt: number = Date.now();
   /** Monotonic ms of the transport's clock. */
   readonly started: number;
   /** Client address; from a trusted PROXY header where there was one. */
-  source: string;
-  destination: string;
+  source: SocketAddress;
+  destination: SocketAddress;
   phase: Phase = "sniff";
   /** Id that the hop before gave to this call (PROXY v2 UNIQUE_ID from a trusted source). */
   parent: string | null = null;
@@ -50,8 +49,8 @@ export class ConnectionRecord implements Flow {
     listener: string,
     generation: number,
     transport: string,
-    source: string,
-    destination: string,
+    source: SocketAddress,
+    destination: SocketAddress,
     now: number,
   ) {
     this.listener = listener;
@@ -93,7 +92,7 @@ export function accessLine(record: ConnectionRecord): string {
   if (record.route !== null) line += `,"route":${quote(record.route)}`;
   if (record.cluster !== null) line += `,"cluster":${quote(record.cluster)}`;
   if (record.endpoint !== null) line += `,"endpoint":${quote(record.endpoint)}`;
-  line += `,"source":${JSON.stringify(record.source)},"destination":${quote(record.destination)}`;
+  line += `,"source":${addressJson(record.source)},"destination":${addressJson(record.destination)}`;
   if (record.sni !== null) line += `,"sni":${JSON.stringify(record.sni)}`;
   const alpn = tls === null ? record.alpn : tls.alpn;
   if (alpn !== null) line += `,"alpn":${JSON.stringify(alpn)}`;
@@ -118,8 +117,8 @@ export function liveRow(record: ConnectionRecord, now: number): Record<string, u
     route: record.route ?? undefined,
     cluster: record.cluster ?? undefined,
     endpoint: record.endpoint ?? undefined,
-    source: record.source,
-    destination: record.destination,
+    source: formatAddress(record.source),
+    destination: formatAddress(record.destination),
     sni: record.sni ?? undefined,
     alpn: (record.downstreamTls === null ? record.alpn : record.downstreamTls.alpn) ?? undefined,
     tls: record.downstreamTls?.version,
@@ -137,6 +136,12 @@ export function liveRow(record: ConnectionRecord, now: number): Record<string, u
 function peerJson(peer: Peer): string {
   const san = [...peer.uris, ...peer.dns, ...peer.ips];
   return `{"subject":${JSON.stringify(peer.subject)},"san":${JSON.stringify(san)},"fingerprint":"sha256:${peer.fingerprint}"}`;
+}
+
+/** Paths may need escapes, IP literals do not. */
+function addressJson(address: SocketAddress): string {
+  const text = formatAddress(address);
+  return address.kind === "ip" ? `"${text}"` : quote(text);
 }
 
 /** ms with one decimal: finer is noise, coarser hides a loopback hop. From integers, which print faster than doubles. */
@@ -162,7 +167,7 @@ function randomId(): string {
   return ids.slice(taken - ID_CHARS, taken);
 }
 
-// Texts that come back on every line (names, endpoints, clients), quoted once. Bounded, because clients choose some of them:
+// Texts that come back on every line (names, endpoints), quoted once. Bounded, because clients choose some of them:
 // past it the cache begins anew.
 const QUOTED_TEXTS = 4096;
 let quotedTexts = new Map<string, string>();
