@@ -3,29 +3,18 @@
  * them. Each runs in the foreground in a folder of its own and ends with the test. A test whose program is missing skips
  * and says so.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { createSocket } from "node:dgram";
-import { once } from "node:events";
-import { accessSync, constants, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Nameserver } from "../../lib/dns/resolv-conf.ts";
 import type { Lasting } from "./dns.ts";
+import { type RunningProgram, startProgram as start } from "./programs.ts";
 
-export interface RunningServer extends Nameserver {
-  readonly folder: string;
-  readonly child: ChildProcess;
-}
+export { needs } from "./programs.ts";
+
+export interface RunningServer extends Nameserver, RunningProgram {}
 
 /** Zone names to the text of their files, without SOA and NS: those are written by `zoneFile`. */
 export type Zones = Readonly<Record<string, string>>;
-
-/** `{ skip: "…" }` for `test()` where a program is not installed. */
-export function needs(...programs: string[]): { skip: string | false } {
-  const missing = programs.filter((program) => programPath(program) === null);
-  return { skip: missing.length > 0 ? `not installed: ${missing.join(", ")}` : false };
-}
 
 /** A master file; the negative TTL is 7 s. */
 export function zoneFile(zone: string, records: string, serial = 1): string {
@@ -97,71 +86,4 @@ function writeZones(folder: string, zones: Zones): void {
   for (const [zone, records] of Object.entries(zones)) {
     writeFileSync(join(folder, `${zone}.zone`), zoneFile(zone, records));
   }
-}
-
-async function start(
-  t: Lasting,
-  program: string,
-  ready: RegExp,
-  configure: (folder: string, port: number) => string[],
-): Promise<RunningServer> {
-  const folder = mkdtempSync(join(tmpdir(), `${program}-`));
-  const port = await freePort();
-  const child = spawn(programPath(program) ?? program, configure(folder, port), {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  t.after(async () => {
-    if (child.exitCode === null && child.signalCode === null) {
-      child.kill("SIGKILL");
-      await once(child, "exit");
-    }
-    rmSync(folder, { recursive: true, force: true });
-  });
-  let log = "";
-  await new Promise<void>((resolve, reject) => {
-    const hear = (chunk: Buffer): void => {
-      log += chunk;
-      if (ready.test(log)) resolve();
-    };
-    child.stdout.on("data", hear);
-    child.stderr.on("data", hear);
-    child.on("error", reject);
-    child.on("exit", () => reject(new Error(`${program} ended at start:\n${log}`)));
-  });
-  return { host: "127.0.0.1", port, folder, child };
-}
-
-/** A port that is free for UDP and TCP now. Not from the ephemeral range's next draw, so rarely taken before its use. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const listener = createServer().listen(0, "127.0.0.1");
-    await once(listener, "listening");
-    const { port } = listener.address() as { port: number };
-    const socket = createSocket("udp4");
-    try {
-      socket.bind(port, "127.0.0.1");
-      await once(socket, "listening");
-      return port;
-    } catch {
-      // UDP has it: draw again
-    } finally {
-      socket.close();
-      listener.close();
-      await once(listener, "close");
-    }
-  }
-}
-
-function programPath(program: string): string | null {
-  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/sbin"];
-  for (const folder of folders) {
-    const path = join(folder, program);
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
-      // not there
-    }
-  }
-  return null;
 }
