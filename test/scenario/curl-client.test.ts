@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
-import { createServer as createHttpServer, type ServerResponse } from "node:http";
+import { createServer as createHttpServer } from "node:http";
 import { createSecureServer } from "node:http2";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { join } from "node:path";
@@ -38,7 +38,7 @@ async function listening(scene: Scene, server: Server): Promise<{ port: number }
 
 function answer(
   request: Readable & { readonly url?: string | undefined },
-  response: Pick<ServerResponse, "end">,
+  response: { end(body: string | Buffer): unknown },
 ): void {
   let size = 0;
   request.on("data", (chunk: Buffer) => {
