@@ -16,6 +16,8 @@ class End {
   readonly socket: Socket;
   readonly ended: Promise<FarBytes>;
   readonly #hash = createHash("sha256");
+  /** Where in the block its bulk begins, so that no two connections send the same. */
+  readonly #from = (ends.length * 4_099) % BLOCK.length;
   #bytes = 0;
   #flooding: Promise<void> = Promise.resolve();
   #enough = false;
@@ -52,8 +54,11 @@ class End {
 
   async #flood(size: number): Promise<void> {
     const closed = once(this.socket, "close");
-    for (let left = size; left > 0 && !this.#enough && !this.socket.destroyed; left -= BLOCK.length) {
-      const block = left < BLOCK.length ? BLOCK.subarray(0, left) : BLOCK;
+    let at = this.#from;
+    for (let left = size; left > 0 && !this.#enough && !this.socket.destroyed; ) {
+      const block = BLOCK.subarray(at, at + left);
+      at = 0;
+      left -= block.length;
       this.#bytes += block.length;
       this.#hash.update(block);
       if (!this.socket.write(block)) await Promise.race([once(this.socket, "drain"), closed]);

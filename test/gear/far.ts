@@ -60,6 +60,14 @@ export interface FarOptions {
   readonly through?: readonly string[];
 }
 
+/** Stops a process (SIGSTOP); resolves when the kernel says that it stands still. SIGCONT has it go on. */
+export async function standStill(pid: number): Promise<void> {
+  process.kill(pid, "SIGSTOP");
+  // proc_pid_stat(5), field 3.
+  const state = (): string => readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]![0]!;
+  await eventually(() => state() === "T", "the process stands still", state);
+}
+
 export class FarPeer {
   readonly #child: ChildProcess;
   readonly #gone: Promise<void>;
@@ -109,13 +117,8 @@ export class FarPeer {
   }
 
   /** Stops the whole process (SIGSTOP); resolves when the kernel says that it stands still. */
-  async stop(): Promise<void> {
-    this.#child.kill("SIGSTOP");
-    await eventually(
-      () => this.#state() === "T",
-      "the process stands still",
-      () => this.#state(),
-    );
+  stop(): Promise<void> {
+    return standStill(this.pid);
   }
 
   /** SIGCONT. */
@@ -141,11 +144,6 @@ export class FarPeer {
       this.#waiting.set(number, { done, failed });
       this.#child.send({ ...order, number });
     });
-  }
-
-  /** proc_pid_stat(5), field 3. */
-  #state(): string {
-    return readFileSync(`/proc/${this.pid}/stat`, "utf8").split(") ")[1]![0]!;
   }
 }
 

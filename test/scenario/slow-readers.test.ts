@@ -1,0 +1,73 @@
+/**
+ * Ensures that readers which do not read cost a stated amount of memory and no more, one and two hundred of them, in both directions at
+ * once, with TLS and without; and that everything arrives once they read. The kernel's buffers are made small in a network
+ * namespace of the test's own, so that little has to be sent until the proxy must hold back.
+ */
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { authority, leaf } from "../gear/certificates.ts";
+import { edge, MUTUAL } from "../gear/edge.ts";
+import { type FarBytes, FarPeer } from "../gear/far.ts";
+import { memoryOf, stalled } from "../gear/flow.ts";
+import { COMBINATIONS, NAME } from "../gear/legs.ts";
+import { enterNamespace } from "../gear/namespace.ts";
+import { ended } from "../gear/peers.ts";
+import { scenario, TRANSPORTS } from "../gear/scene.ts";
+
+const needs = enterNamespace(fileURLToPath(import.meta.url));
+if (needs.skip === false) {
+  for (const name of ["tcp_rmem", "tcp_wmem"])
+    writeFileSync(`/proc/sys/net/ipv4/${name}`, "4096 16384 32768");
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+// What README.md promises: so much for the process, and so much for each connection that is stuck both ways.
+const ONCE = 24 * MIB;
+const EACH = { plain: 256 * KIB, tls: 384 * KIB };
+// A handshake costs more than all that is moved; each connection has two.
+const CROWD = { plain: 200, tls: 60 };
+// More than the proxy and four small sockets hold.
+const SIZE = 200_003;
+
+for (const [down, up] of [COMBINATIONS[0]!, COMBINATIONS[3]!]) {
+  scenario(
+    `nobody reads, then everybody does: one, then ${CROWD[down]}, ${down} to ${up}`,
+    async (scene) => {
+      const { cert: ca } = await authority();
+      const service = await FarPeer.start(scene);
+      const client = await FarPeer.start(scene);
+      const port = await service.listen(up === "tls" ? { ...(await leaf("server")), ca } : undefined);
+      const stage = await edge(scene, { port }, [down === "tls" ? MUTUAL : { tls: "none" }], {
+        identities: ["alice"],
+        cluster: up === "tls" ? { tls: { identity: "alice", server_name: NAME } } : {},
+      });
+      const tls = down === "tls" ? { ...(await leaf("alice")), ca, servername: NAME } : undefined;
+      const before = memoryOf();
+      for (const crowd of [1, CROWD[down]]) {
+        const here = await Promise.all(
+          Array.from({ length: crowd }, () => client.connect(stage.port("in"), tls)),
+        );
+        const there = await Promise.all(here.map(() => service.accept(port)));
+        const all = [...here, ...there];
+        const sent = Promise.all(all.map((socket) => socket.bulk(SIZE).then(() => socket.finish())));
+        const ceiling = ONCE + crowd * EACH[down];
+        const flow = await stalled(stage, () => {
+          const more = memoryOf() - before;
+          assert(more < ceiling, `${more / MIB} MiB more for ${crowd}`);
+        });
+        assert(flow.up < crowd * SIZE && flow.down < crowd * SIZE, "all of it is held back");
+
+        const got = await Promise.all(all.map((socket) => socket.ended()));
+        const hashes = (some: readonly FarBytes[]): string[] => some.map(({ hash }) => hash).sort();
+        assert.deepEqual(hashes(got), hashes(await sent));
+        for (const { how } of got) assert.equal(how, "end");
+        for (const { reason, bytes_up, bytes_down } of await ended(stage, crowd))
+          assert.deepEqual([reason, bytes_up, bytes_down], ["ok", SIZE, SIZE]);
+      }
+    },
+    TRANSPORTS,
+    needs,
+  );
+}
