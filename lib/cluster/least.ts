@@ -1,6 +1,7 @@
 /**
  * Least connections, by the ACTIVE counts that all workers share. Up to EXACT_LIMIT members the scan is exact: with equal
- * weights the next connection goes to one with the fewest. Beyond, the better of two weighted draws (Mitzenmacher's power
+ * weights the next connection goes to one with the fewest, so a pick raises nobody above the mean rounded up, but by one for
+ * each other worker that picked and has not counted yet. Beyond, the better of two weighted draws (Mitzenmacher's power
  * of two choices), which needs no scan and does not herd workers onto one endpoint.
  */
 import { ACTIVE, type Endpoint, isAmong } from "./endpoint.ts";
