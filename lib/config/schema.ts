@@ -53,11 +53,9 @@ export const configSchema = is
           .min(1, { error: () => "must name a server: leave it out to use resolv.conf" })
           .optional()
           .meta({ description: "Name servers; those of resolv.conf when left out." }),
-        timeout: is.duration
-          .optional()
-          .meta({
-            description: "How long one server is waited for; doubles each round. As resolv.conf, or 2s.",
-          }),
+        timeout: is.duration.optional().meta({
+          description: "How long one server is waited for; doubles each round. As resolv.conf, or 2s.",
+        }),
         attempts: is
           .integer(1, 5)
           .optional()

@@ -81,8 +81,8 @@ export class Lookup {
 
   /** One resolution. An aborted one has kind `aborted` and must be thrown away. */
   resolve(options: LookupOptions = {}): Promise<Resolution> {
-    // Every query under way listens to it; Node warns of a leak at 10.
-    if (options.signal !== undefined) setMaxListeners(PARALLEL + 10, options.signal);
+    // Every query under way listens to it, and so do sockets that wait for late answers; Node warns of a leak at 10.
+    if (options.signal !== undefined) setMaxListeners(4 * PARALLEL, options.signal);
     const run = new Run(this.#client, this.#now, this.#keepStale, this.#remembered, options);
     const resolution =
       this.#source.kind === "srv"
