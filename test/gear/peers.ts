@@ -113,11 +113,15 @@ export function tlsVerdict(
   });
 }
 
-/** A real TLS server: `openssl s_server` that sends each line back in reverse, and ends at the line CLOSE. */
+/**
+ * A real TLS server: `openssl s_server` that sends each line back in reverse, and ends at the line CLOSE; or, with `-www`, answers an
+ * HTTP request with what it knows of the connection.
+ */
 export async function sServer(
   scene: Scene,
   pair: Pair,
   args: readonly string[] = [],
+  mode: "-rev" | "-www" = "-rev",
 ): Promise<{ port: number }> {
   const files = directoryWith({ "s.crt": pair.cert, "s.key": pair.key });
   const child = spawn("openssl", [
@@ -129,7 +133,7 @@ export async function sServer(
       join(files.path, "s.crt"),
       "-key",
       join(files.path, "s.key"),
-      "-rev",
+      mode,
     ],
     ...args,
   ]);
