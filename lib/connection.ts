@@ -64,7 +64,8 @@ export interface Surroundings {
   fault(thrown: unknown): void;
 }
 
-const ANY_SOURCE = { from: null };
+const LISTENS_FIRST = { from: null, speaksFirst: false };
+const SPEAKS_FIRST = { from: null, speaksFirst: true };
 const NO_PROTOCOLS: readonly string[] = [];
 
 // A lifetime ends up to a tenth early, at random, so that connections born together do not end together.
@@ -429,7 +430,10 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     cluster.view.dialled(endpoint);
     this.record.endpoint = endpoint.key;
     this.#enter("dial", this.#dialPatience(cluster));
-    this.#upstream = transport.dial(endpoint.address, ANY_SOURCE, this);
+    // A hello that was peeked goes on at once, and so do a PROXY header and a hello of our own.
+    const hello = this.#isTls && this.#route!.tls !== "terminate";
+    const first = hello || cluster.context !== null || cluster.config.proxyProtocol !== "off";
+    this.#upstream = transport.dial(endpoint.address, first ? SPEAKS_FIRST : LISTENS_FIRST, this);
   }
 
   #dialled(error: ProxyError | null): void {

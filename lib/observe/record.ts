@@ -74,6 +74,9 @@ const OUR_SIDE: ReadonlySet<Reason> = new Set<Reason>([
   "internal",
 ]);
 
+/** A host name as it should be: nothing in it that JSON escapes. */
+const PLAIN = /^[\w.-]+$/;
+
 /** The access line, one JSON object with a newline: the fields of interface.md section 3 in that order. */
 export function accessLine(record: ConnectionRecord): string {
   const reason = record.reason ?? "internal";
@@ -93,7 +96,8 @@ export function accessLine(record: ConnectionRecord): string {
   if (record.cluster !== null) line += `,"cluster":${quote(record.cluster)}`;
   if (record.endpoint !== null) line += `,"endpoint":${quote(record.endpoint)}`;
   line += `,"source":${addressJson(record.source)},"destination":${addressJson(record.destination)}`;
-  if (record.sni !== null) line += `,"sni":${JSON.stringify(record.sni)}`;
+  if (record.sni !== null)
+    line += `,"sni":${PLAIN.test(record.sni) ? `"${record.sni}"` : JSON.stringify(record.sni)}`;
   const alpn = tls === null ? record.alpn : tls.alpn;
   if (alpn !== null) line += `,"alpn":${JSON.stringify(alpn)}`;
   if (tls !== null) line += `,"tls":"${tls.version}","resumed":${tls.resumed}`;

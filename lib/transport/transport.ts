@@ -65,6 +65,8 @@ export interface Listening {
 export interface DialOptions {
   /** Local address to dial from, without port; null: the kernel chooses. */
   readonly from: string | null;
+  /** Something is sent as soon as the stream stands. A transport may then spare the packet that would say only that it does. */
+  readonly speaksFirst: boolean;
 }
 
 /** Peeks: returns 0 when it has decided, else how many bytes in all it wants to see before it is called again. */

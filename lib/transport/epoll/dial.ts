@@ -56,6 +56,10 @@ function begin(gear: Gear, stream: EpollStream, sockaddr: Buffer, options: DialO
       );
     }
   }
+  if (options.speaksFirst && remote.kind === "ip") {
+    sockets.quickAck(descriptor, false);
+    stream.quiet = true;
+  }
   memory.addressBytes.set(sockaddr);
   const result = connect(descriptor, memory.address, sockaddr.length);
   if (result < 0 && result !== -EINPROGRESS) return gear.dialError(remote, result);

@@ -19,6 +19,7 @@ export function handshake(stream: EpollStream): void {
   stream.channel ??= stream.gear.tls().channel(stream.descriptor, context, options);
   const { channel } = stream;
   const result = stream.failure === 0 ? channel.handshake() : stream.failure;
+  if (stream.quiet) stream.acknowledge();
   if (channel.unsent()) stream.block();
   if (result === WOULD_BLOCK) return;
   stream.securing = null;

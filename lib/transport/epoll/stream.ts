@@ -84,6 +84,8 @@ export class EpollStream implements Stream, Source, Task {
 
   // The steps before the relay: see connect.ts, sniff.ts, secure.ts.
   dialler: Dialler | null = null;
+  /** Dialled without the acknowledgement that our first bytes will carry. */
+  quiet = false;
   sniffing: Sniff | null = null;
   securing: Securing | null = null;
 
@@ -266,6 +268,7 @@ export class EpollStream implements Stream, Source, Task {
     if (this.channel !== null) return writeRecords(this, this.channel, address, length);
     if (this.#delay !== DELAY_OFF) this.#firstWrites(length);
     const count = send(this.descriptor, address, length, MSG_NOSIGNAL);
+    if (this.quiet) this.acknowledge();
     if (count === length) return count;
     if (count >= 0 || count === -EAGAIN) {
       this.block();
@@ -340,6 +343,12 @@ export class EpollStream implements Stream, Source, Task {
     if (this.#delay === DELAY_OFF) return;
     this.#delay = DELAY_OFF;
     this.gear.sockets.noDelay(this.descriptor);
+  }
+
+  /** Our first bytes are on their way: from now on what comes is acknowledged as ever. */
+  acknowledge(): void {
+    this.quiet = false;
+    this.gear.sockets.quickAck(this.descriptor, true);
   }
 
   #firstWrites(length: number): void {

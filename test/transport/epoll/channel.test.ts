@@ -284,10 +284,16 @@ describe("channel", { skip }, () => {
     const target = await rig.serve((socket) =>
       socket.on("data", (chunk) => chunks.push(chunk.toString("latin1"))),
     );
-    const stream = rig.transport.dial(target, { from: null }, { dialled: () => {
-      stream.send(Buffer.from("PROXY"));
-      stream.secure(context, OPTIONS, () => {});
-    } });
+    const stream = rig.transport.dial(
+      target,
+      { from: null, speaksFirst: false },
+      {
+        dialled: () => {
+          stream.send(Buffer.from("PROXY"));
+          stream.secure(context, OPTIONS, () => {});
+        },
+      },
+    );
     await until(() => chunks.join("") === "PROXY\0");
     stream.reset();
   });

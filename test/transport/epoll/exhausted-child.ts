@@ -18,28 +18,38 @@ transport.listen(
   options,
   (downstream) => {
     const flow = { bytesUp: 0, bytesDown: 0, lastActive: 0, endedUp: false, endedDown: false };
-    const upstream = transport.dial(target, { from: null }, { dialled: (error) => {
-      if (error !== null) {
-        say({ refused: error.message });
-        downstream.reset();
-        return;
-      }
-      transport.relay(downstream, upstream, flow, { relayed: (end) => {
-        say({ end: end.how });
-        downstream.finish();
-        upstream.finish();
-      } });
-    } });
+    const upstream = transport.dial(
+      target,
+      { from: null, speaksFirst: false },
+      {
+        dialled: (error) => {
+          if (error !== null) {
+            say({ refused: error.message });
+            downstream.reset();
+            return;
+          }
+          transport.relay(downstream, upstream, flow, {
+            relayed: (end) => {
+              say({ end: end.how });
+              downstream.finish();
+              upstream.finish();
+            },
+          });
+        },
+      },
+    );
   },
   () => say({ port: (bound.address as { port: number }).port }),
 );
 
 let turns = 0;
-const report = transport.timer({ expired: () => {
-  say({ turns, cpu: process.cpuUsage().user + process.cpuUsage().system });
-  turns = 0;
-  report.start(250);
-} });
+const report = transport.timer({
+  expired: () => {
+    say({ turns, cpu: process.cpuUsage().user + process.cpuUsage().system });
+    turns = 0;
+    report.start(250);
+  },
+});
 report.start(250);
 const turn = (): void => {
   turns++;

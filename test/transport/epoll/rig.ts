@@ -116,20 +116,28 @@ export class Rig {
       endedUp: false,
       endedDown: false,
     };
-    const upstream = this.transport.dial(target, { from: null }, { dialled: (error) => {
-      if (error !== null) {
-        record.dialError = error;
-        downstream.reset();
-        return;
-      }
-      this.transport.relay(downstream, upstream, record, { relayed: (end) => {
-        record.end = end;
-        for (const side of [downstream, upstream]) {
-          if (end.how === "ok") side.finish();
-          else side.reset();
-        }
-      } });
-    } });
+    const upstream = this.transport.dial(
+      target,
+      { from: null, speaksFirst: false },
+      {
+        dialled: (error) => {
+          if (error !== null) {
+            record.dialError = error;
+            downstream.reset();
+            return;
+          }
+          this.transport.relay(downstream, upstream, record, {
+            relayed: (end) => {
+              record.end = end;
+              for (const side of [downstream, upstream]) {
+                if (end.how === "ok") side.finish();
+                else side.reset();
+              }
+            },
+          });
+        },
+      },
+    );
     record.upstream = upstream as EpollStream;
     return record;
   }

@@ -119,10 +119,12 @@ describe("peek", { skip }, () => {
       let stream: Stream | null = null;
       const address = rig.listen((accepted) => {
         stream = accepted;
-        accepted.owner = { failed: (_, error) => {
-          failures.push(error);
-          accepted.reset();
-        } };
+        accepted.owner = {
+          failed: (_, error) => {
+            failures.push(error);
+            accepted.reset();
+          },
+        };
         if (peeks) accepted.peek(100, () => 50);
       });
       const client = await rig.connect(address);
@@ -172,10 +174,16 @@ describe("dial", { skip }, () => {
     ] as const) {
       let error: ProxyError | null = null;
       let inside = true;
-      rig.transport.dial(target, { from: null }, { dialled: (failure) => {
-        assert.equal(inside, false);
-        error = failure;
-      } });
+      rig.transport.dial(
+        target,
+        { from: null, speaksFirst: false },
+        {
+          dialled: (failure) => {
+            assert.equal(inside, false);
+            error = failure;
+          },
+        },
+      );
       inside = false;
       await until(() => error !== null);
       assert.equal(error!.code, "DIAL");
@@ -189,17 +197,54 @@ describe("dial", { skip }, () => {
     const target = await rig.serve(() => {});
     let called = false;
     rig.transport
-      .dial(target, { from: null }, { dialled: () => {
-        called = true;
-      } })
+      .dial(
+        target,
+        { from: null, speaksFirst: false },
+        {
+          dialled: () => {
+            called = true;
+          },
+        },
+      )
       .reset();
     rig.transport
-      .dial({ kind: "unix", path: "/nowhere" }, { from: null }, { dialled: () => {
-        called = true;
-      } })
+      .dial(
+        { kind: "unix", path: "/nowhere" },
+        { from: null, speaksFirst: false },
+        {
+          dialled: () => {
+            called = true;
+          },
+        },
+      )
       .reset();
     await turns(20);
     assert.equal(called, false);
+  });
+
+  it("spares an acknowledgement where it speaks first, and none behind that", async (t) => {
+    const rig = new Rig(t);
+    const got: string[] = [];
+    const target = await rig.serve((socket) => socket.on("data", (chunk) => got.push(chunk.toString())));
+    const { scratch, scratchBytes } = new WorkerMemory();
+    scratchBytes.write("first");
+    const said: boolean[] = [];
+    let written = 0;
+    const dialler = { dialled: () => {} };
+    const stream = rig.transport.dial(target, { from: null, speaksFirst: true }, dialler) as EpollStream;
+    assert.equal(stream.quiet, true);
+    const { sockets } = stream.gear;
+    sockets.quickAck = (descriptor, on) => {
+      said.push(on);
+      Sockets.prototype.quickAck.call(sockets, descriptor, on);
+    };
+    dialler.dialled = () => {
+      // Twice: only behind the first bytes it is said that what comes is acknowledged as ever.
+      written = stream.write(scratch, 2) + stream.write(scratch + 2, 3);
+    };
+    await until(() => got.join("") === "first");
+    assert.deepEqual([written, said, stream.quiet], [5, [true], false]);
+    stream.finish();
   });
 
   it("dials from the address it is given, and says when it has none such", async (t) => {
@@ -207,10 +252,16 @@ describe("dial", { skip }, () => {
     const sources: string[] = [];
     const target = await rig.serve((socket) => sources.push(socket.remoteAddress!));
     let done = 0;
-    const stream = rig.transport.dial(target, { from: "127.0.0.9" }, { dialled: (error) => {
-      assert.equal(error, null);
-      done++;
-    } });
+    const stream = rig.transport.dial(
+      target,
+      { from: "127.0.0.9", speaksFirst: false },
+      {
+        dialled: (error) => {
+          assert.equal(error, null);
+          done++;
+        },
+      },
+    );
     await until(() => done === 1 && sources.length === 1);
     assert.deepEqual(sources, ["127.0.0.9"]);
     assert.deepEqual(stream.local, {
@@ -220,9 +271,15 @@ describe("dial", { skip }, () => {
     });
     stream.reset();
     let error: ProxyError | null = null;
-    rig.transport.dial(target, { from: "192.0.2.1" }, { dialled: (failure) => {
-      error = failure;
-    } });
+    rig.transport.dial(
+      target,
+      { from: "192.0.2.1", speaksFirst: false },
+      {
+        dialled: (failure) => {
+          error = failure;
+        },
+      },
+    );
     await until(() => error !== null);
     assert.match(error!.message, /cannot dial from 192\.0\.2\.1: EADDRNOTAVAIL/);
   });

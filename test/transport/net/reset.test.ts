@@ -12,8 +12,10 @@ test("a reset in the turn of the end", { timeout: 5_000 }, async (t) => {
   const { port } = service.address() as AddressInfo;
   const stream = await new Promise<NetStream>((resolve, reject) => {
     const target = { kind: "ip", host: "127.0.0.1", port } as const;
-    const dialled = createNetTransport().dial(target, { from: null }, { dialled: (error) =>
-      error === null ? resolve(dialled as NetStream) : reject(error) },
+    const dialled = createNetTransport().dial(
+      target,
+      { from: null, speaksFirst: false },
+      { dialled: (error) => (error === null ? resolve(dialled as NetStream) : reject(error)) },
     );
   });
   const { socket } = stream;
