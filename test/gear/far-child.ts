@@ -1,5 +1,5 @@
 /** The process of a far peer (far.ts): carries out one order after the other, and ends with whoever gives them. */
-import { createHash, type Hash, randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { connect as connectTls, createServer as createTlsServer, TLSSocket } from "node:tls";
@@ -19,25 +19,42 @@ class End {
   /** Where in the block its bulk begins, so that no two connections send the same. */
   readonly #from = (ends.length * 4_099) % BLOCK.length;
   #bytes = 0;
+  #received = 0;
+  readonly #hashOfReceived = createHash("sha256");
+  #awaited = Number.POSITIVE_INFINITY;
+  #came = (): void => {};
   #flooding: Promise<void> = Promise.resolve();
   #enough = false;
 
   constructor(socket: Socket) {
     this.socket = socket;
-    let received = 0;
-    const hash: Hash = createHash("sha256");
-    socket.pause();
     socket.on("data", (chunk: Buffer) => {
-      received += chunk.length;
-      hash.update(chunk);
+      this.#received += chunk.length;
+      this.#hashOfReceived.update(chunk);
+      if (this.#received >= this.#awaited) this.#came();
     });
     socket.pause();
     this.ended = new Promise((resolve) => {
-      const told = (how: string): void => resolve({ bytes: received, hash: hash.copy().digest("hex"), how });
+      const told = (how: string): void => resolve(this.#receivedBytes(how));
       socket.on("end", () => told("end"));
       socket.on("error", (error: NodeJS.ErrnoException) => told(error.code ?? error.message));
       socket.on("close", () => told("close"));
     });
+  }
+
+  #receivedBytes(how: string): FarBytes {
+    return { bytes: this.#received, hash: this.#hashOfReceived.copy().digest("hex"), how };
+  }
+
+  /** So many bytes, or all that came until the end. */
+  heard(size: number): Promise<FarBytes> {
+    this.#awaited = size;
+    const came = new Promise<FarBytes>((resolve) => {
+      this.#came = () => resolve(this.#receivedBytes(""));
+    });
+    if (this.#received >= size) this.#came();
+    this.socket.resume();
+    return Promise.race([came, this.ended]);
   }
 
   write(bytes: Buffer): Promise<void> {
@@ -152,7 +169,7 @@ async function obey({ what, at, host, text, size, tls }: Order): Promise<unknown
   switch (what) {
     case "listen": {
       const come = new Arrivals();
-      const server = listener(tls, come);
+      const server = text === "echo" ? createServer((socket) => socket.pipe(socket)) : listener(tls, come);
       await new Promise<void>((resolve) => server.listen(0, host, resolve));
       const { port } = server.address() as AddressInfo;
       arrivals.set(port, come);
@@ -186,6 +203,8 @@ async function obey({ what, at, host, text, size, tls }: Order): Promise<unknown
     case "read":
       end().socket.resume();
       return;
+    case "heard":
+      return end().heard(size!);
     case "ended":
       end().socket.resume();
       return end().ended;
@@ -210,7 +229,8 @@ function connected(socket: Socket, event: string): Promise<void> {
 
 process.on("message", (order: Order) => {
   const answer = (value: Omit<Answer, "number">): void => {
-    process.send!({ number: order.number, ...value });
+    // Whoever asked may be gone.
+    process.send!({ number: order.number, ...value }, undefined, undefined, () => {});
   };
   obey(order).then(
     (value) => answer({ value }),

@@ -40,6 +40,7 @@ export interface Order {
     | "flood"
     | "finish"
     | "read"
+    | "heard"
     | "ended"
     | "leave";
   readonly at: number;
@@ -105,6 +106,11 @@ export class FarPeer {
   /** Resolves with the port. */
   listen(tls?: FarTls, host = "127.0.0.1"): Promise<number> {
     return this.order({ what: "listen", at: 0, host, tls }) as Promise<number>;
+  }
+
+  /** Listens and sends everything back to who sent it; resolves with the port. */
+  echo(host = "127.0.0.1"): Promise<number> {
+    return this.order({ what: "listen", at: 0, host, text: "echo" }) as Promise<number>;
   }
 
   /** The next connection that came to a port. Nothing is read from it until it is told to. */
@@ -179,6 +185,11 @@ export class FarSocket {
   /** Begins to read. */
   async read(): Promise<void> {
     await this.#order("read");
+  }
+
+  /** Reads on; resolves when `size` bytes have come in all, or the end has: with what has come until then. */
+  heard(size: number): Promise<FarBytes> {
+    return this.#order("heard", { size }) as Promise<FarBytes>;
   }
 
   /** Reads to the end; resolves with all that was received. */
