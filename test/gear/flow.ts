@@ -23,9 +23,10 @@ export async function flowOf(stage: Stage): Promise<Flow> {
   return { up, down };
 }
 
-/** Resolves when at least so much has moved, each way. */
-export async function moved(stage: Stage, least: Flow): Promise<Flow> {
+/** Resolves when at least so much has moved, each way. `look` is called with every look. */
+export async function moved(stage: Stage, least: Flow, look: () => void = () => {}): Promise<Flow> {
   for (;;) {
+    look();
     const flow = await flowOf(stage);
     if (flow.up >= least.up && flow.down >= least.down) return flow;
     await pause(LOOK_MS);
