@@ -22,7 +22,7 @@ static struct connection **members; /* the connections of the run; idle ones fir
 static unsigned member_count, member_started, member_open;
 static unsigned active;             /* crr: connections in flight */
 static struct connection *waiting;  /* open loop: connections without a request */
-static uint64_t schedule_start, due_sent, source_next, operation;
+static uint64_t schedule_start, due_sent, source_next, operation, window_start;
 
 static uint64_t due_at(uint64_t index) { return schedule_start + (uint64_t)((double)index * 1e9 / options.rate); }
 
@@ -31,9 +31,9 @@ static struct connection *client_connect(bool idle) {
   if (fd < 0) die("socket: %s (descriptor limit?)", strerror(errno));
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (options.sources > 1) {
-    /* 127.0.0.2 and up: each source address has its own ephemeral ports. */
+    /* Each source address has its own ephemeral ports. */
     struct sockaddr_in from = {.sin_family = AF_INET};
-    from.sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(source_next++ % options.sources));
+    from.sin_addr.s_addr = htonl(options.from + (uint32_t)(source_next++ % options.sources));
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&from, sizeof from) != 0) die("bind to a source address: %s", strerror(errno));
   }
@@ -115,7 +115,7 @@ static void answered(struct connection *c) {
     return;
   }
   counters.operations++;
-  histogram_record(now - c->intended);
+  if (c->intended >= window_start) histogram_record(now - c->intended);
   if (options.mode == MODE_CRR) {
     if (options.closing == CLOSE_CLIENT_RST) return finish(c);
     if (options.closing == CLOSE_CLIENT_FIN) stream_end(c);
@@ -151,6 +151,12 @@ static bool exchange(struct connection *c) {
 }
 
 static void bulk(struct connection *c) {
+  while (c->sent < hello_size) {
+    long n = stream_write(c, hello_bytes + c->sent, hello_size - c->sent);
+    if (n == STREAM_AGAIN) return;
+    if (n < 0) return client_failed(c, &counters.error_io);
+    c->sent += (size_t)n;
+  }
   for (int turn = 0; options.up && turn < TURNS; turn++) {
     long n = stream_write(c, pattern + c->up % BLOCK, BLOCK);
     if (n == STREAM_AGAIN) break;
@@ -251,7 +257,9 @@ void client_begin(void) {
   }
 }
 
-void client_window(void) {
+void client_window(uint64_t now) {
+  window_start = now;
+  if (options.rate > 0) schedule_start = now - (uint64_t)((double)due_sent * 1e9 / options.rate);
   for (unsigned i = 0; options.mode == MODE_BULK && i < member_count; i++) {
     members[i]->window_mark = members[i]->up + members[i]->down;
   }

@@ -102,9 +102,13 @@ static void sink(struct connection *c) {
     long n = stream_read(c, scratch, SCRATCH);
     if (n == STREAM_AGAIN) return;
     if (n <= 0) return connection_close(c, n < 0);
-    if (!intact(scratch, c->up, (size_t)n)) counters.error_data++;
-    c->up += (uint64_t)n;
-    counters.bytes_up += (uint64_t)n;
+    size_t hello = hello_size - c->received < (size_t)n ? hello_size - c->received : (size_t)n;
+    if (hello && memcmp(scratch, hello_bytes + c->received, hello) != 0) counters.error_data++;
+    c->received += hello;
+    size_t size = (size_t)n - hello;
+    if (size && !intact(scratch + hello, c->up, size)) counters.error_data++;
+    c->up += size;
+    counters.bytes_up += size;
   }
   loop_ready(c);
 }

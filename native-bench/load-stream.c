@@ -1,6 +1,5 @@
 /*
- * Plain and TLS streams behind one door. TLS is 1.3 with TLS_AES_128_GCM_SHA256 and P-256 on both sides, the
- * client shows a certificate, the service asks for one: what every contender is configured to. Resumption
+ * Plain and TLS streams behind one door. TLS has AES-128-GCM with SHA-256 and P-256 on both sides, the client shows a certificate, the service asks for one: what every contender is configured to. Resumption
  * offers the newest ticket and the run counts SSL_session_reused, it never assumes it.
  */
 #include "load.h"
@@ -43,8 +42,11 @@ static int on_session(SSL *ssl, SSL_SESSION *session) {
 static SSL_CTX *context(const SSL_METHOD *method) {
   SSL_CTX *ctx = SSL_CTX_new(method);
   if (!ctx) die("SSL_CTX_new failed");
-  SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
+  int version = options.tls_minor == 2 ? TLS1_2_VERSION : TLS1_3_VERSION;
+  SSL_CTX_set_min_proto_version(ctx, version);
+  SSL_CTX_set_max_proto_version(ctx, version);
   SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256");
+  SSL_CTX_set_cipher_list(ctx, "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256");
   SSL_CTX_set1_groups_list(ctx, "P-256");
   SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
   if (options.ca && SSL_CTX_load_verify_locations(ctx, options.ca, NULL) != 1) die("cannot read %s", options.ca);
@@ -135,11 +137,12 @@ void stream_hello(void) {
   SSL_do_handshake(ssl);
   char *bytes;
   long size = BIO_get_mem_data(out, &bytes);
-  uint8_t *copy = malloc((size_t)size + options.size);
+  size_t message = options.mode == MODE_BULK ? 0 : options.size;
+  uint8_t *copy = malloc((size_t)size + message);
   memcpy(copy, bytes, (size_t)size);
-  memcpy(copy + size, pattern, options.size);
+  memcpy(copy + size, pattern, message);
   hello_bytes = copy;
-  hello_size = (size_t)size + options.size;
+  hello_size = (size_t)size + message;
   SSL_free(ssl);
   SSL_CTX_free(ctx);
 }

@@ -1,14 +1,12 @@
 /*
- * The generator's options, its loop and its result: one JSON line on stdout, faults on stderr with exit code 1.
+ * The generator's loop and its result: one JSON line on stdout, faults on stderr with exit code 1.
  * The loop waits for events, serves the ready list, keeps the open-loop schedule and moves from phase to phase:
  * establish, warm up, measure. CPU time is read when the window opens and when it closes, by this process, so
  * that the window of the CPU time and that of the work are the same.
  */
 #include "load.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <getopt.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -25,10 +23,6 @@
 #define ESTABLISH_SECONDS 60
 #define ERRORS_MAX 1000
 
-struct options options = {
-  .size = 100, .connections = 1, .sources = 1, .seconds = 2, .warmup = 0.3, .cpu = -1,
-  .target = {.sin_family = AF_INET}, .service = {.sin_family = AF_INET},
-};
 struct counters counters;
 enum phase phase = PHASE_ESTABLISH;
 uint8_t *pattern;
@@ -152,9 +146,11 @@ static void result(const struct sample *from, const struct sample *to, uint64_t 
          counters.resumed, counters.tickets, client_stalled(), late);
   printf("\"errors\":{\"connect\":%lu,\"io\":%lu,\"tls\":%lu,\"data\":%lu},", counters.error_connect, counters.error_io,
          counters.error_tls, counters.error_data);
-  printf("\"cpu\":{\"proxy\":%lu,\"proxy_user\":%lu,\"proxy_system\":%lu,\"generator\":%lu,\"machine\":%lu,\"steal\":%lu,\"available\":%lu},",
+  printf("\"cpu\":{\"proxy\":%lu,\"proxy_user\":%lu,\"proxy_system\":%lu,\"generator\":%lu,\"others\":%lu,\"machine\":%lu,\"steal\":%lu,\"available\":%lu},",
          to->tree - from->tree, to->tree_user - from->tree_user, to->tree_system - from->tree_system, to->self - from->self,
-         to->busy - from->busy, to->steal - from->steal, to->total - from->total);
+         to->others > from->others ? to->others - from->others : 0, to->busy - from->busy, to->steal - from->steal, to->total - from->total);
+  printf("\"waited\":{\"proxy\":%lu,\"generator\":%lu},", to->tree_waited - from->tree_waited,
+         to->self_waited - from->self_waited);
   printf("\"processes\":%u,", to->processes);
   histogram_print(stdout);
   printf("}\n");
@@ -179,11 +175,12 @@ static void run(void) {
     return;
   }
   for (deadline = now_ns() + (uint64_t)(options.warmup * 1e9); now_ns() < deadline;) loop_once(deadline);
-  client_window();
+  /* Reading /proc takes a millisecond in which nothing is sent: none of it may count as latency. */
+  sample_take(&from, options.watch);
+  phase = PHASE_MEASURE;
+  client_window(from.at);
   histogram_reset();
   memset(&counters, 0, sizeof counters);
-  phase = PHASE_MEASURE;
-  sample_take(&from, options.watch);
   for (deadline = from.at + (uint64_t)(options.seconds * 1e9); now_ns() < deadline;) {
     loop_once(deadline);
     if (counters.error_connect + counters.error_io + counters.error_tls + counters.error_data > ERRORS_MAX) break;
@@ -193,34 +190,6 @@ static void run(void) {
   phase = PHASE_DONE;
   result(&from, &to, late);
 }
-
-static struct sockaddr_in address(const char *text) {
-  struct sockaddr_in result = {.sin_family = AF_INET};
-  char name[64];
-  const char *colon = strrchr(text, ':');
-  if (!colon || (size_t)(colon - text) >= sizeof name) die("%s: want IPV4:PORT", text);
-  memcpy(name, text, (size_t)(colon - text));
-  name[colon - text] = 0;
-  if (inet_pton(AF_INET, name, &result.sin_addr) != 1) die("%s: want IPV4:PORT", text);
-  result.sin_port = htons((uint16_t)atoi(colon + 1));
-  return result;
-}
-
-static const char usage[] =
-  "usage: load MODE --target IP:PORT [--service IP:PORT] [options]\n"
-  "       load serve KIND@IP:PORT ...        KIND: sink, source, echo, duplex; tls-KIND for TLS\n"
-  "       load pin CPU -- COMMAND ...        run COMMAND on one CPU with all descriptors allowed\n"
-  "modes: bulk-up, bulk-down, bulk-both, ping, crr (connect, request, response, close), idle\n"
-  "  --connections N   at a time (1)          --size BYTES      of a message (100)\n"
-  "  --seconds S       of the window (2)      --warmup S        before it (0.3)\n"
-  "  --rate PER_S      open loop              --spin            do not sleep between due times\n"
-  "  --tls             clients speak TLS      --service-tls     the service speaks TLS\n"
-  "  --resume          offer the last ticket  --hello           send a ClientHello, then --size bytes (crr)\n"
-  "  --ca F --cert F --key F --sni NAME       --close client-rst | client-fin | service-fin (crr)\n"
-  "  --idle N          further connections that stay silent\n"
-  "  --sources N       use 127.0.0.2 and on   --cpu N           run on this CPU\n"
-  "  --watch PID       report the CPU time of this process tree\n"
-  "  --verify          compare every byte\n";
 
 static void pin(int cpu) {
   cpu_set_t set;
@@ -244,50 +213,8 @@ static enum kind kind_of(const char *name) {
   die("%s: unknown kind of service", name);
 }
 
-static void parse(int argc, char **argv) {
-  static const struct option longs[] = {
-    {"target", 1, 0, 't'}, {"service", 1, 0, 's'}, {"connections", 1, 0, 'c'}, {"size", 1, 0, 'b'}, {"seconds", 1, 0, 'd'},
-    {"warmup", 1, 0, 'w'}, {"rate", 1, 0, 'r'}, {"spin", 0, 0, 'S'}, {"tls", 0, 0, 'T'}, {"service-tls", 0, 0, 'U'},
-    {"resume", 0, 0, 'R'}, {"hello", 0, 0, 'H'}, {"ca", 1, 0, 'a'}, {"cert", 1, 0, 'e'}, {"key", 1, 0, 'k'}, {"sni", 1, 0, 'n'},
-    {"close", 1, 0, 'x'}, {"idle", 1, 0, 'i'}, {"sources", 1, 0, 'o'}, {"cpu", 1, 0, 'p'}, {"watch", 1, 0, 'W'},
-    {"verify", 0, 0, 'v'}, {0, 0, 0, 0}};
-  for (int o; (o = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
-    switch (o) {
-      case 't': options.target = address(optarg); break;
-      case 's': options.service = address(optarg); options.has_service = true; break;
-      case 'c': options.connections = (unsigned)atoi(optarg); break;
-      case 'b': options.size = (size_t)atol(optarg); break;
-      case 'd': options.seconds = atof(optarg); break;
-      case 'w': options.warmup = atof(optarg); break;
-      case 'r': options.rate = atof(optarg); break;
-      case 'S': options.spin = true; break;
-      case 'T': options.tls = true; break;
-      case 'U': options.service_tls = true; break;
-      case 'R': options.resume = true; break;
-      case 'H': options.hello = true; break;
-      case 'a': options.ca = optarg; break;
-      case 'e': options.cert = optarg; break;
-      case 'k': options.key = optarg; break;
-      case 'n': options.name_sni = optarg; break;
-      case 'i': options.idle = (unsigned)atoi(optarg); break;
-      case 'o': options.sources = (unsigned)atoi(optarg); break;
-      case 'p': options.cpu = atoi(optarg); break;
-      case 'W': options.watch = atoi(optarg); break;
-      case 'v': options.verify = true; break;
-      case 'x':
-        if (!strcmp(optarg, "client-rst")) options.closing = CLOSE_CLIENT_RST;
-        else if (!strcmp(optarg, "client-fin")) options.closing = CLOSE_CLIENT_FIN;
-        else if (!strcmp(optarg, "service-fin")) options.closing = CLOSE_SERVICE_FIN;
-        else die("--close %s: want client-rst, client-fin or service-fin", optarg);
-        break;
-      default: fputs(usage, stderr); exit(2);
-    }
-  }
-  if (options.size < 1 || options.size > MESSAGE_MAX) die("--size: want 1 to %u", MESSAGE_MAX);
-}
-
 int main(int argc, char **argv) {
-  if (argc < 2) return fputs(usage, stderr), 2;
+  if (argc < 2) options_usage();
   options.name = argv[1];
   if (!strcmp(argv[1], "pin") && argc > 4) {
     descriptors();
@@ -295,7 +222,7 @@ int main(int argc, char **argv) {
     execvp(argv[4], argv + 4);
     die("%s: %s", argv[4], strerror(errno));
   }
-  parse(argc - 1, argv + 1);
+  int first = options_read(argc - 1, argv + 1) + 1;
   signal(SIGPIPE, SIG_IGN);
   prctl(PR_SET_TIMERSLACK, 1);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -308,16 +235,16 @@ int main(int argc, char **argv) {
   if (!strcmp(argv[1], "serve")) {
     options.mode = MODE_SERVE;
     bool tls = false;
-    for (int i = optind + 1; i < argc; i++) tls |= !strncmp(argv[i], "tls-", 4);
+    for (int i = first; i < argc; i++) tls |= !strncmp(argv[i], "tls-", 4);
     options.service_tls = tls;
     stream_setup();
-    for (int i = optind + 1; i < argc; i++) {
+    for (int i = first; i < argc; i++) {
       char *at = strchr(argv[i], '@');
       if (!at) die("%s: want KIND@IP:PORT", argv[i]);
       *at = 0;
       struct listener_spec spec = {.tls = !strncmp(argv[i], "tls-", 4)};
       spec.kind = kind_of(spec.tls ? argv[i] + 4 : argv[i]);
-      service_listen(address(at + 1), spec);
+      service_listen(options_address(at + 1), spec);
     }
     for (;;) loop_once(now_ns() + 1000000000ull);
   }
@@ -331,7 +258,7 @@ int main(int argc, char **argv) {
   } else if (!strcmp(argv[1], "ping")) options.mode = MODE_PING;
   else if (!strcmp(argv[1], "crr")) options.mode = MODE_CRR;
   else if (!strcmp(argv[1], "idle")) options.mode = MODE_IDLE;
-  else return fputs(usage, stderr), 2;
+  else options_usage();
   if (options.mode == MODE_BULK && options.idle) die("bulk takes no --idle: its service does not echo");
   if (!options.target.sin_port) die("--target IP:PORT is missing");
   stream_setup();

@@ -46,9 +46,11 @@ struct options {
   struct sockaddr_in service;
   bool has_service;
   bool tls, service_tls, resume, verify, spin, hello;
+  int tls_minor; /* of TLS 1.x, both sides */
   const char *ca, *cert, *key, *name_sni, *alpn;
   enum closing closing;
   unsigned connections, idle, sources;
+  uint32_t from; /* the first source address */
   size_t size;
   double rate, warmup, seconds;
   int cpu, watch;
@@ -71,7 +73,7 @@ struct connection {
   uint64_t window_mark;    /* `up + down` when the window opened, to find stalled connections */
   uint64_t intended;       /* when this request should have been sent, ns */
   const uint8_t *request;  /* the message in flight */
-  size_t request_size, sent, received;
+  size_t request_size, sent, received; /* bulk: of the ClientHello that comes first */
   uint8_t *pending;        /* echo: what the socket did not take yet */
   size_t pending_size, pending_sent;
   struct connection *next; /* closed list, free list, waiting list */
@@ -89,6 +91,11 @@ extern uint8_t *pattern; /* BLOCK + MESSAGE_MAX bytes that repeat every BLOCK */
 extern uint8_t scratch[SCRATCH];
 extern const uint8_t *hello_bytes;
 extern size_t hello_size;
+
+/* load-options.c */
+void options_usage(void) __attribute__((noreturn));
+struct sockaddr_in options_address(const char *text);
+int options_read(int argc, char **argv); /* the index of the first argument that is no option */
 
 /* load.c: the loop */
 uint64_t now_ns(void);
@@ -119,7 +126,7 @@ void service_turn(struct connection *c, uint32_t events);
 void client_establish(void); /* starts what a run needs before its first request */
 bool client_established(void);
 void client_begin(void); /* first request of every connection */
-void client_window(void);
+void client_window(uint64_t now); /* what is due, and whose latency counts, begins now */
 void client_schedule(uint64_t now);
 uint64_t client_next_due(void);
 unsigned client_stalled(void);
@@ -133,7 +140,7 @@ void histogram_print(FILE *out);
 
 /* load-sample.c */
 struct sample {
-  uint64_t at, tree, tree_user, tree_system, self, busy, steal, total;
+  uint64_t at, tree, tree_user, tree_system, tree_waited, self, self_waited, others, busy, steal, total;
   unsigned processes;
 };
 void sample_take(struct sample *sample, int root);
