@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Contender } from "./contender.ts";
 import { runLoad } from "./generator.ts";
-import { hopFor, loadOptions, type Setting } from "./measure.ts";
+import { hopFor, loadOptions, type Setting } from "./hop.ts";
 import { start, tree } from "./process.ts";
 import { which } from "./program.ts";
 import type { CallsRow } from "./result.ts";
@@ -34,6 +34,7 @@ export async function measureCalls(setting: Setting, contender: Contender, index
   try {
     const running = await start(
       setting.generator,
+      setting.link,
       contender,
       hopFor(setting, contender, work, index),
       setting.place.proxyCpu,

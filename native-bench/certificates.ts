@@ -1,10 +1,10 @@
 /**
- * A throw-away CA with one certificate for the proxy or the service and one for the client, all P-256 with
- * ECDSA-SHA256: the common terms of every TLS run.
+ * A throw-away CA with one certificate for the proxy or the service and one for the client, all of one kind of key:
+ * P-256 with ECDSA-SHA256, the common terms of the TLS runs, or RSA-2048 with SHA-256.
  */
 import "reflect-metadata";
 import { randomBytes, webcrypto } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 
@@ -21,7 +21,17 @@ export interface Certificates {
   readonly clientBoth: string;
 }
 
-const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+export type Keys = "ecdsa" | "rsa";
+
+const ALGORITHMS = {
+  ecdsa: { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" },
+  rsa: {
+    name: "RSASSA-PKCS1-v1_5",
+    modulusLength: 2048,
+    publicExponent: new Uint8Array([1, 0, 1]),
+    hash: "SHA-256",
+  },
+} as const;
 const DAY = 86_400_000;
 
 function pem(key: ArrayBuffer): string {
@@ -31,16 +41,19 @@ function pem(key: ArrayBuffer): string {
   return `-----BEGIN PRIVATE KEY-----\n${lines.join("\n")}\n-----END PRIVATE KEY-----\n`;
 }
 
-export async function makeCertificates(folder: string): Promise<Certificates> {
+/** Writes PEM files into `folder`, which is made if need be. */
+export async function makeCertificates(folder: string, kind: Keys = "ecdsa"): Promise<Certificates> {
+  mkdirSync(folder, { recursive: true });
+  const algorithm = ALGORITHMS[kind];
   const name = "bench.example.test";
   x509.cryptoProvider.set(webcrypto as unknown as Parameters<typeof x509.cryptoProvider.set>[1]);
   const validity = {
     notBefore: new Date(Date.now() - DAY),
     notAfter: new Date(Date.now() + 30 * DAY),
-    signingAlgorithm: ALGORITHM,
+    signingAlgorithm: algorithm,
   };
   const serialNumber = (): string => `01${randomBytes(8).toString("hex")}`;
-  const newKeys = () => webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  const newKeys = () => webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
   const caKeys = await newKeys();
   const ca = await x509.X509CertificateGenerator.createSelfSigned({
     ...validity,

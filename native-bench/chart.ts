@@ -5,7 +5,8 @@
 import { counted } from "./ranking.ts";
 import type { Report, Row, WorkResult } from "./result.ts";
 import { percentile, summary } from "./statistics.ts";
-import { number, sweeps } from "./tables.ts";
+import { number } from "./table.ts";
+import { sweeps } from "./tables.ts";
 
 const WIDTH = 860;
 const FONT = 'font-family="system-ui, sans-serif" font-size="12"';
@@ -43,6 +44,11 @@ function colours(report: Report): Map<string, string> {
   return new Map(report.contenders.map((c, i) => [c.name, COLOURS[i % COLOURS.length]!]));
 }
 
+/** A contender with several workers has its own colour. */
+function colourOf(colour: ReadonlyMap<string, string>, row: Row): string {
+  return colour.get(row.contender.split(" ×")[0]!) ?? "#222";
+}
+
 function cost(row: Row): { median: number; min: number; max: number } {
   return summary(counted(row).flatMap((run) => run.cost ?? []));
 }
@@ -64,7 +70,7 @@ export function costChart(report: Report): string {
       const c = cost(row);
       body.push(text(left - 6, y + 11, row.contender, 'text-anchor="end"'));
       body.push(
-        `<rect x="${left}" y="${y}" width="${(c.median * scale).toFixed(1)}" height="14" fill="${colour.get(row.contender)}"/>`,
+        `<rect x="${left}" y="${y}" width="${(c.median * scale).toFixed(1)}" height="14" fill="${colourOf(colour, row)}"/>`,
       );
       const [from, to] = [left + c.min * scale, left + c.max * scale];
       body.push(`<path d="M${from.toFixed(1)} ${y + 7}H${to.toFixed(1)}" stroke="#222" stroke-width="1.5"/>`);
@@ -139,7 +145,11 @@ export function latencyChart(report: Report, work: WorkResult): string {
   );
 }
 
-export function sweepChart(report: Report, works: readonly WorkResult[]): string {
+function sweepLines(
+  report: Report,
+  works: readonly WorkResult[],
+  of: (row: Row) => number,
+): readonly [Line[], (readonly [number, string])[]] {
   const colour = colours(report);
   const position = (i: number): number => (works.length > 1 ? i / (works.length - 1) : 0);
   const lines = report.contenders.map((c) => ({
@@ -147,17 +157,26 @@ export function sweepChart(report: Report, works: readonly WorkResult[]): string
     colour: colour.get(c.name)!,
     points: works.flatMap((work, i) => {
       const row = work.rows.find((r) => r.contender === c.name && !r.failed);
-      const value = row ? cost(row).median : Number.NaN;
+      const value = row ? of(row) : Number.NaN;
       return value > 0 ? [[position(i), value] as const] : [];
     }),
   }));
   const ticks = works.map((work, i) => [position(i), work.sweep!.x.toLocaleString("en-US")] as const);
-  return lineChart(
-    `Cost against ${works[0]!.sweep!.axis}`,
-    lines.filter((line) => line.points.length > 0),
-    ticks,
-    "CPU µs",
-  );
+  return [lines.filter((line) => line.points.length > 0), ticks];
+}
+
+/** Cost and, where there are operations, p99 against the number that differs. */
+export function sweepCharts(report: Report, works: readonly WorkResult[]): (readonly [string, string])[] {
+  const { unit, sweep } = works[0]!;
+  const { name, axis } = sweep!;
+  const [costs, ticks] = sweepLines(report, works, (row) => cost(row).median);
+  const chart = lineChart(`Cost against ${axis}`, costs, ticks, unit === "GB" ? "CPU s/GB" : "CPU µs");
+  if (unit === "GB") return [[name, chart]];
+  const [tails] = sweepLines(report, works, (row) => percentile(row.histogram, 99) / 1000);
+  return [
+    [name, chart],
+    [`${name}-p99`, lineChart(`p99 against ${axis}, closed loop`, tails, ticks, "µs")],
+  ];
 }
 
 /** File name without extension, and content. */
@@ -165,6 +184,6 @@ export function charts(report: Report): (readonly [string, string])[] {
   const list: (readonly [string, string])[] = [];
   if (report.works.some((work) => !work.sweep)) list.push(["cost", costChart(report)]);
   for (const work of report.works.filter((w) => w.rate)) list.push([work.name, latencyChart(report, work)]);
-  for (const works of sweeps(report)) list.push([works[0]!.sweep!.name, sweepChart(report, works)]);
+  for (const works of sweeps(report)) list.push(...sweepCharts(report, works));
   return list;
 }

@@ -1,40 +1,107 @@
-/** Two reports of the same machine: which ratios agree within their intervals, and which do not. Pure. */
+/**
+ * Two reports of one machine: which ratios agree within their intervals, and whether more differ than chance explains. Pure.
+ */
 import { rank } from "./ranking.ts";
-import type { Report } from "./result.ts";
-import { agree } from "./statistics.ts";
-import { ratioText } from "./tables.ts";
+import type { Report, Row, WorkResult } from "./result.ts";
+import { agree, apartByChance, type Estimate, type Ratio, tailOf } from "./statistics.ts";
+import { ratioText } from "./table.ts";
 
 export interface Comparison {
   readonly compared: number;
   /** One line each: what differs and by how much. */
   readonly differ: readonly string[];
+  /** Ratios whose intervals are so wide that to agree means nothing. */
+  readonly vague: readonly string[];
+  /** How many would differ by chance if nothing had changed. */
+  readonly expected: number;
+  /** More differ than chance explains. */
+  readonly changed: boolean;
+  /** What else is not the same. */
+  readonly conditions: readonly string[];
 }
 
-/** Ratios of Millrace to each peer present in both reports; ratios to "the best" alone would hide a change of best. */
-export function compare(before: Report, after: Report): Comparison {
-  const differ: string[] = [];
-  let compared = 0;
-  for (const work of before.works) {
-    const other = after.works.find((w) => w.name === work.name);
-    if (!other) continue;
-    for (const peer of work.rows.filter((row) => row.kind === "peer" || row.kind === "floor")) {
-      const only = (w: typeof work) => ({
-        ...w,
-        rows: w.rows
-          .filter((r) => r.kind === "millrace" || r.contender === peer.contender)
-          .map((r) => (r.kind === "millrace" ? r : { ...r, kind: "peer" as const })),
-      });
-      const [first, second] = [rank(only(work)), rank(only(other))];
-      for (const { row, toBest } of first.ranked) {
-        const again = second.ranked.find((r) => r.row.contender === row.contender)?.toBest;
-        if (row.kind !== "millrace" || !toBest || !again) continue;
-        compared++;
-        if (!agree(toBest, again))
-          differ.push(
-            `${work.name}: ${row.contender} to ${peer.contender} was ${ratioText(toBest)}, is ${ratioText(again)}`,
-          );
+/** An interval wider than this share of its middle agrees with nearly everything. */
+const VAGUE = 0.25;
+/** So many differences come by chance once in a hundred comparisons. */
+const SIGNIFICANCE = 0.01;
+/** Intervals of 95 % do not meet when two estimates are 2.77 standard errors apart. */
+const TAILS_APART = 0.006;
+
+interface Pair {
+  readonly what: string;
+  readonly before: Estimate;
+  readonly after: Estimate;
+  /** That the two differ though nothing changed. */
+  readonly chance: number;
+}
+
+/** The cost of `ours` as a ratio to that of `theirs` in one report. */
+function costRatio(work: WorkResult, ours: string, theirs: string): Ratio | null {
+  const rows = work.rows
+    .filter((row) => row.contender === ours || row.contender === theirs)
+    .map((row): Row => (row.contender === theirs ? { ...row, kind: "peer" } : row));
+  return rank({ ...work, rows }).ranked.find((r) => r.row.contender === ours)?.toBest ?? null;
+}
+
+/** Ratios to each peer: ratios to "the best" alone would hide a change of best. */
+function pairs(before: WorkResult, after: WorkResult): Pair[] {
+  const list: Pair[] = [];
+  const others = before.rows.filter((row) => row.kind === "peer" || row.kind === "floor");
+  for (const { contender: ours, tails } of before.rows.filter((row) => row.kind === "millrace")) {
+    const again = after.rows.find((row) => row.contender === ours);
+    for (const { contender: theirs } of others) {
+      const what = `${before.name}: ${ours} to ${theirs}`;
+      const [a, b] = [costRatio(before, ours, theirs), costRatio(after, ours, theirs)];
+      // At a fixed rate the tail is what counts.
+      if (before.rate === null && a && b) {
+        list.push({ what, before: a, after: b, chance: apartByChance(a.count, b.count) });
+      }
+      for (const tail of tails ?? []) {
+        const x = tail.ratios[theirs];
+        const y = again?.tails?.find((one) => one.percent === tail.percent)?.ratios[theirs];
+        if (x && y)
+          list.push({ what: `${what}, p${tail.percent}`, before: x, after: y, chance: TAILS_APART });
       }
     }
   }
-  return { compared, differ };
+  return list;
+}
+
+function isVague({ value, low, high }: Estimate): boolean {
+  return high - low > VAGUE * value;
+}
+
+function conditions(before: Report, after: Report): string[] {
+  const facts = (r: Report): [string, string][] => [
+    ["CPU", `${r.place.machine.cpus} × ${r.place.machine.cpu}`],
+    ["kernel", r.place.machine.kernel],
+    ["link", r.place.link ?? "loopback"],
+    ["generator", r.generator],
+    ["access log", r.accessLog ? "on" : "off"],
+    ...r.contenders.map((c): [string, string] => [c.name, c.version]),
+  ];
+  const now = new Map(facts(after));
+  return facts(before)
+    .filter(([name, value]) => now.has(name) && now.get(name) !== value)
+    .map(([name, value]) => `${name}: was ${value}, is ${now.get(name)}`);
+}
+
+export function compare(before: Report, after: Report): Comparison {
+  const all = before.works.flatMap((work) => {
+    const again = after.works.find((other) => other.name === work.name);
+    return again ? pairs(work, again) : [];
+  });
+  const line = (pair: Pair): string =>
+    `${pair.what} was ${ratioText(pair.before)}, is ${ratioText(pair.after)}`;
+  const differ = all.filter((pair) => !agree(pair.before, pair.after));
+  const vague = all.filter((pair) => !differ.includes(pair) && (isVague(pair.before) || isVague(pair.after)));
+  const expected = all.reduce((sum, pair) => sum + pair.chance, 0);
+  return {
+    compared: all.length,
+    differ: differ.map(line),
+    vague: vague.map(line),
+    expected,
+    changed: tailOf(differ.length, expected) < SIGNIFICANCE,
+    conditions: conditions(before, after),
+  };
 }

@@ -26,16 +26,19 @@ export interface LoadResult {
     readonly tls: number;
     readonly data: number;
   };
-  /** CPU time in the window: of the proxy's process tree, the generator, and the whole machine. */
+  /** CPU time in the window: of the proxy's process tree, the generator, all other processes, and the whole machine. */
   readonly cpu: {
     readonly proxy: number;
     readonly proxy_user: number;
     readonly proxy_system: number;
     readonly generator: number;
+    readonly others: number;
     readonly machine: number;
     readonly steal: number;
     readonly available: number;
   };
+  /** Time in which threads were ready to run and had no CPU. */
+  readonly waited: { readonly proxy: number; readonly generator: number };
   readonly processes: number;
   readonly latency: {
     readonly count: number;
@@ -110,7 +113,7 @@ export function buildGenerator(): { readonly generator: Generator; readonly reas
 function compile(folder: string, compiler: string): { status: number | null; stderr: string } {
   const text = `
     set -e; cd "$1"; mkdir -p bin
-    sources="load.c load-client.c load-service.c load-stream.c load-histogram.c load-sample.c"
+    sources="load.c load-options.c load-client.c load-service.c load-stream.c load-histogram.c load-sample.c"
     "$2" -O2 -o bin/load $sources -lssl -lcrypto || "$2" -O2 -DNO_TLS -o bin/load $sources
     "$2" -O2 -o bin/floor floor.c`;
   return spawnSync("sh", ["-c", text, "sh", folder, compiler], { encoding: "utf8" });

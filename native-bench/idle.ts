@@ -5,7 +5,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Contender } from "./contender.ts";
 import { holdIdle } from "./generator.ts";
-import { affordable, hopFor, loadOptions, type Setting } from "./measure.ts";
+import { affordable, hopFor, loadOptions, type Setting } from "./hop.ts";
 import { memory, start } from "./process.ts";
 import type { IdleRow } from "./result.ts";
 
@@ -22,12 +22,12 @@ export async function measureIdle(
   index: number,
   quick: boolean,
 ): Promise<IdleRow> {
-  const connections = affordable(setting.place, (quick ? WANTED_QUICK : WANTED)[shape]);
+  const connections = affordable(setting.descriptors, (quick ? WANTED_QUICK : WANTED)[shape]);
   const base = { contender: contender.name, kind: contender.kind, shape, connections };
   const nothing = { atStart: 0, user: 0, afterRelease: 0 };
   try {
     const hop = hopFor(setting, contender, { shape, connections }, index);
-    const running = await start(setting.generator, contender, hop, setting.place.proxyCpu);
+    const running = await start(setting.generator, setting.link, contender, hop, setting.place.proxyCpu);
     try {
       await delay(SETTLE_MS / 2);
       const atStart = memory(running.pid);

@@ -1,13 +1,31 @@
 /** The CPU times that the portable generator reports, from /proc; zeros where there is none. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { tree } from "./process.ts";
 
 /** USER_HZ, 100 on every Linux that Node runs on. */
 const TICK_NS = 1e7;
 
-/** user, system: ns of the watched tree, reaped children included. */
-export function treeTime(root: number): { user: number; system: number; processes: number } {
-  const sum = { user: 0, system: 0, processes: 0 };
+/** ns in which a process's threads could have run and had no CPU: the second field of schedstat. */
+function waitOf(pid: number): number {
+  let sum = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    sum += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[1]);
+  }
+  return sum;
+}
+
+/** The same of this process's main thread, which does the work; zero where it cannot be read. */
+export function ownWait(): number {
+  try {
+    return Number(readFileSync("/proc/self/schedstat", "utf8").split(" ")[1]);
+  } catch {
+    return 0;
+  }
+}
+
+/** ns of the watched tree: user and system, reaped children included, and waiting. */
+export function treeTime(root: number): { user: number; system: number; waited: number; processes: number } {
+  const sum = { user: 0, system: 0, waited: 0, processes: 0 };
   if (root === 0 || process.platform !== "linux") return sum;
   for (const pid of tree(root)) {
     try {
@@ -19,6 +37,7 @@ export function treeTime(root: number): { user: number; system: number; processe
       sum.user += (fields[11]! + fields[13]!) * TICK_NS;
       sum.system += (fields[12]! + fields[14]!) * TICK_NS;
       sum.processes++;
+      sum.waited += waitOf(pid);
     } catch {
       // ended meanwhile
     }

@@ -7,37 +7,12 @@ import type { Socket } from "node:net";
 import * as net from "node:net";
 import { cpus } from "node:os";
 import * as tls from "node:tls";
-import { parseArgs } from "node:util";
-import { machineTime, treeTime } from "./load-node-sample.ts";
+import { TLS12_CIPHERS, TLS13_CIPHER } from "./contender.ts";
+import { clientHello } from "./load-node-hello.ts";
+import { given, mode } from "./load-node-options.ts";
+import { machineTime, ownWait, treeTime } from "./load-node-sample.ts";
 import { percentile } from "./statistics.ts";
 
-const text = { type: "string" } as const;
-const flag = { type: "boolean", default: false } as const;
-const { values: given, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    ...{
-      target: text,
-      service: text,
-      ca: text,
-      cert: text,
-      key: text,
-      sni: text,
-      cpu: text,
-      watch: text,
-      sources: text,
-    },
-    ...{ tls: flag, "service-tls": flag, resume: flag, hello: flag, verify: flag, spin: flag },
-    connections: { type: "string", default: "1" },
-    size: { type: "string", default: "100" },
-    seconds: { type: "string", default: "2" },
-    warmup: { type: "string", default: "0.3" },
-    idle: { type: "string", default: "0" },
-    rate: { type: "string", default: "0" },
-    close: { type: "string", default: "client-rst" },
-  },
-});
-const mode = positionals[0] ?? "";
 const connections = Number(given.connections);
 const idle = Number(given.idle);
 const rate = Number(given.rate);
@@ -56,10 +31,11 @@ const identity = given.cert
   : {};
 const terms = {
   ...identity,
-  minVersion: "TLSv1.3",
-  ciphers: "TLS_AES_128_GCM_SHA256",
+  minVersion: `TLSv${given["tls-version"]}` as tls.SecureVersion,
+  maxVersion: `TLSv${given["tls-version"]}` as tls.SecureVersion,
+  ciphers: `${TLS13_CIPHER}:${TLS12_CIPHERS}`,
   ecdhCurve: "P-256",
-} as const;
+};
 const counts = {
   operations: 0,
   up: 0,
@@ -74,26 +50,20 @@ const counts = {
 const latencies = new Map<number, number>();
 let measuring = false;
 let running = true;
+/** When the window opened: requests that were due before it do not count as latency. */
+let opened = 0n;
 let session: Buffer | undefined;
 let message: Buffer = Buffer.from(BLOCK.subarray(0, Number(given.size)));
+/** What a bulk connection begins with. */
+let preface: Buffer = Buffer.alloc(0);
 
-/** A ClientHello, as Node would send it, and the message behind it. */
-function helloMessage(): Promise<Buffer> {
-  return new Promise((resolve) => {
-    const server = net.createServer((socket) => {
-      socket.once("data", (data: Buffer) => {
-        socket.destroy();
-        server.close();
-        resolve(Buffer.concat([data, message]));
-      });
-    });
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as net.AddressInfo;
-      tls
-        .connect({ port, host: "127.0.0.1", servername: given.sni!, rejectUnauthorized: false })
-        .on("error", () => {});
-    });
-  });
+/** The address that the next connection comes from: each has its own ephemeral ports. */
+let nextSource = 0;
+function source(): { localAddress?: string } {
+  const sources = Number(given.sources);
+  if (sources < 2) return {};
+  const [a, b, c, d] = given.from.split(".").map(Number);
+  return { localAddress: `${a}.${b}.${c}.${d! + (nextSource++ % sources)}` };
 }
 
 function where(address: string): { host: string; port: number } {
@@ -120,7 +90,9 @@ function serve(): Promise<void> {
     let seen = 0;
     socket.on("data", (data) => {
       if (mode.startsWith("bulk-")) {
-        if (measuring && mode !== "bulk-down") counts.up += data.length;
+        const hello = Math.min(data.length, preface.length - seen);
+        seen += hello;
+        if (measuring && mode !== "bulk-down") counts.up += data.length - hello;
         return;
       }
       socket.write(data);
@@ -138,7 +110,7 @@ function serve(): Promise<void> {
 
 function open(ready: (socket: Socket) => void): Socket {
   const to = where(given.target!);
-  const plain = { ...to, noDelay: true, autoSelectFamily: false };
+  const plain = { ...to, ...source(), noDelay: true, autoSelectFamily: false };
   const socket: Socket = given.tls
     ? tls.connect(
         {
@@ -181,10 +153,11 @@ function exchanger(socket: Socket, done: (ok: boolean) => void): () => void {
 }
 
 function record(since: bigint): void {
-  const ns = Number(process.hrtime.bigint() - since);
   counts.operations++;
   counts.up += message.length;
   counts.down += message.length;
+  if (since < opened) return;
+  const ns = Number(process.hrtime.bigint() - since);
   /** Three digits, as many as the C generator's histogram keeps. */
   const value = Number(ns.toPrecision(3));
   latencies.set(value, (latencies.get(value) ?? 0) + 1);
@@ -223,10 +196,12 @@ function settled(): Promise<Socket> {
 
 /** Requests are due at fixed times whatever the answers do. */
 function openLoop(start: (intended: bigint) => boolean): void {
-  const begun = process.hrtime.bigint();
+  let begun = process.hrtime.bigint();
   let sent = 0;
   const turn = (): void => {
     const now = process.hrtime.bigint();
+    // Nothing was sent while CPU times were read at the opening of the window: what fell due then is due from then on.
+    if (begun < opened) [begun, sent] = [opened, 0];
     for (;;) {
       const due = begun + BigInt(Math.round((sent * 1e9) / rate));
       if (due > now || !start(due)) break;
@@ -266,6 +241,7 @@ async function begin(): Promise<void> {
     const socket = await new Promise<Socket>((resolve, reject) => open(resolve).on("error", reject));
     socket.on("error", () => counts.io++);
     if (mode.startsWith("bulk-")) {
+      if (preface.length > 0) socket.write(preface);
       if (mode !== "bulk-down") pour(socket);
       socket.on("data", (data) => {
         if (measuring) counts.down += data.length;
@@ -295,12 +271,16 @@ async function begin(): Promise<void> {
   }
 }
 
-function finish(from: {
-  at: bigint;
-  tree: ReturnType<typeof treeTime>;
-  machine: ReturnType<typeof machineTime>;
-  own: NodeJS.CpuUsage;
-}): void {
+/** CPU times when the window opened. */
+interface Before {
+  readonly at: bigint;
+  readonly tree: ReturnType<typeof treeTime>;
+  readonly machine: ReturnType<typeof machineTime>;
+  readonly own: NodeJS.CpuUsage;
+  readonly wait: number;
+}
+
+function finish(from: Before): void {
   const own = process.cpuUsage(from.own);
   const machine = machineTime();
   const after = treeTime(root);
@@ -309,6 +289,7 @@ function finish(from: {
   const histogram = [...latencies].sort((a, b) => a[0] - b[0]);
   const at = (percent: number): number => (histogram.length > 0 ? percentile(histogram, percent) : 0);
   const sum = histogram.reduce((total, [value, count]) => total + value * count, 0);
+  const samples = histogram.reduce((total, [, count]) => total + count, 0);
   const user = after.user - from.tree.user;
   const system = after.system - from.tree.system;
   const result = {
@@ -330,15 +311,17 @@ function finish(from: {
       proxy_user: user,
       proxy_system: system,
       generator: (own.user + own.system) * 1000,
+      others: Math.max(0, machine.busy - from.machine.busy - user - system - (own.user + own.system) * 1000),
       machine: machine.busy - from.machine.busy,
       steal: machine.steal - from.machine.steal,
       available: machine.all - from.machine.all || seconds * 1e9 * cpus().length,
     },
+    waited: { proxy: after.waited - from.tree.waited, generator: ownWait() - from.wait },
     processes: after.processes,
     latency: {
-      count: counts.operations,
+      count: samples,
       min: histogram[0]?.[0] ?? 0,
-      mean: counts.operations > 0 ? Math.round(sum / counts.operations) : 0,
+      mean: samples > 0 ? Math.round(sum / samples) : 0,
       ...{ p50: at(50), p90: at(90), p99: at(99), p999: at(99.9), max: histogram.at(-1)?.[0] ?? 0 },
     },
     histogram,
@@ -346,7 +329,8 @@ function finish(from: {
   process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
 }
 
-if (given.hello) message = await helloMessage();
+if (given.hello && mode.startsWith("bulk-")) preface = await clientHello(given.sni!);
+else if (given.hello) message = Buffer.concat([await clientHello(given.sni!), message]);
 if (given.service) await serve();
 try {
   await begin();
@@ -355,12 +339,9 @@ try {
 }
 setTimeout(() => {
   Object.assign(counts, { operations: 0, up: 0, down: 0, handshakes: 0, resumed: 0, tickets: 0 });
-  const from = {
-    tree: treeTime(root),
-    machine: machineTime(),
-    own: process.cpuUsage(),
-    at: process.hrtime.bigint(),
-  };
+  const [tree, machine, wait, own] = [treeTime(root), machineTime(), ownWait(), process.cpuUsage()];
+  opened = process.hrtime.bigint();
+  const from: Before = { tree, machine, wait, own, at: opened };
   measuring = true;
   setTimeout(() => finish(from), ms(given.seconds));
 }, ms(given.warmup));

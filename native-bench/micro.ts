@@ -9,7 +9,7 @@ import { Bench } from "tinybench";
 import { allCases } from "./micro-cases.ts";
 import { changes, type MicroResult, slower } from "./micro-compare.ts";
 import { benchFolder } from "./program.ts";
-import { number } from "./tables.ts";
+import { number } from "./table.ts";
 
 interface Baseline {
   readonly node: string;

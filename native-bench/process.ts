@@ -10,14 +10,16 @@ import {
   readdirSync,
   readFileSync,
   readSync,
+  rmSync,
   statSync,
   truncateSync,
 } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Contender, Hop } from "./contender.ts";
+import { type Contender, type Hop, split } from "./contender.ts";
 import type { Generator } from "./generator.ts";
+import type { Link } from "./link.ts";
 
 const READY_MS = 15_000;
 const STOP_MS = 3_000;
@@ -35,13 +37,20 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-async function listening(port: number): Promise<boolean> {
+/** On Linux `pid` is a process in the namespace of the address. */
+async function listening(address: string, pid: number): Promise<boolean> {
+  const [host, port] = split(address);
   if (process.platform === "linux") {
-    const hex = port.toString(16).toUpperCase().padStart(4, "0");
-    return new RegExp(`^\\s*\\d+: \\S+:${hex} \\S+ 0A `, "m").test(readFileSync("/proc/net/tcp", "utf8"));
+    const hex = Number(port).toString(16).toUpperCase().padStart(4, "0");
+    try {
+      const table = readFileSync(`/proc/${pid}/net/tcp`, "utf8");
+      return new RegExp(`^\\s*\\d+: \\S+:${hex} \\S+ 0A `, "m").test(table);
+    } catch {
+      return false; // it ended
+    }
   }
   return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1", () => {
+    const socket = connect(Number(port), host, () => {
       socket.destroy();
       resolve(true);
     });
@@ -81,6 +90,7 @@ process.once("exit", () => {
 /** Starts a contender and waits for its port. Throws with the end of its output when it does not come up. */
 export async function start(
   generator: Generator,
+  link: Link,
   contender: Contender,
   hop: Hop,
   cpu: number | null,
@@ -99,8 +109,10 @@ export async function start(
     };
   }
   const output = join(hop.directory, "output.log");
+  // Written from its end on, so that it can be emptied meanwhile; without what another run left.
+  rmSync(output, { force: true });
   const fd = openSync(output, "a");
-  const [command, ...rest] = generator.pinned(cpu, launch.command);
+  const [command, ...rest] = link.enter(generator.pinned(cpu, launch.command));
   const child: ChildProcess = spawn(command!, rest, {
     stdio: ["ignore", fd, fd],
     detached: true,
@@ -147,7 +159,7 @@ export async function start(
   const kill = (): void => signal("SIGKILL");
   left.add(kill);
   const deadline = Date.now() + READY_MS;
-  while (!(await listening(hop.listen))) {
+  while (!(await listening(hop.listen, running.pid))) {
     if (!alive() || Date.now() > deadline) {
       await running.stop();
       throw new Error(`did not come up: ${fault(readFileSync(output, "utf8"))}`);

@@ -9,8 +9,13 @@ import { fileURLToPath } from "node:url";
 /** Debian keeps daemons where an ordinary user's PATH does not look. */
 const DAEMONS = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
 
+/** The PATH with the daemons' folders. */
+export function searchPath(): string {
+  return [process.env["PATH"] ?? "", ...DAEMONS].join(delimiter);
+}
+
 export function which(name: string): string | null {
-  const folders = name.includes("/") ? [""] : [...(process.env["PATH"] ?? "").split(delimiter), ...DAEMONS];
+  const folders = name.includes("/") ? [""] : searchPath().split(delimiter);
   for (const folder of folders) {
     const path = folder === "" ? name : join(folder, name);
     try {

@@ -1,6 +1,6 @@
 /** Who is best at a piece of work and how far the others are: ratios from pairs of runs of the same round. Pure. */
 import type { IdleRow, Row, WorkResult } from "./result.ts";
-import { type Ratio, ratio, spread, summary, type Verdict, verdict } from "./statistics.ts";
+import { type Estimate, type Ratio, ratio, spread, summary, type Verdict, verdict } from "./statistics.ts";
 
 export interface Ranked {
   readonly row: Row;
@@ -8,19 +8,21 @@ export interface Ranked {
   readonly toFloor: Ratio | null;
   /** Of Millrace's rows against the best peer. */
   readonly verdict: Verdict | null;
+  /** Why these numbers mean little; empty when they mean something. */
+  readonly doubts: readonly string[];
 }
 
 export interface Ranking {
   readonly best: string | null;
   readonly ranked: readonly Ranked[];
-  /** Why these numbers mean little; empty when they mean something. */
-  readonly doubts: readonly string[];
 }
 
 /** From here on the runs of one contender differ too much to be compared. */
 const SPREAD_MAX = 0.25;
 /** Somebody else's share of the machine. */
-const FOREIGN_MAX = 0.1;
+const FOREIGN_MAX = 0.05;
+/** A generator that waits this long for its own CPU measures its own waiting. */
+const WAITED_MAX = 0.02;
 /** A contender that gets less than this share of a fixed rate through has no latency at that rate. */
 const HELD_MIN = 0.98;
 
@@ -50,28 +52,47 @@ export function rank(work: WorkResult): Ranking {
   const ranked = work.rows.map((row): Ranked => {
     const toBest = against(row, best);
     const judged = row.kind === "millrace" && toBest ? verdict(toBest) : null;
-    return { row, toBest, toFloor: against(row, floor), verdict: judged };
+    return { row, toBest, toFloor: against(row, floor), verdict: judged, doubts: doubts(row, work.rate) };
   });
-  return { best: best?.contender ?? null, ranked, doubts: doubts(work) };
+  return { best: best?.contender ?? null, ranked };
 }
 
-function doubts(work: WorkResult): string[] {
+function middle(row: Row, of: (run: Row["runs"][number]) => number): number {
+  return summary(counted(row).map(of)).median;
+}
+
+/** `rate`: the fixed one, if there was one. */
+function doubts(row: Row, rate: number | null): string[] {
   const list: string[] = [];
-  for (const row of work.rows) {
-    const runs = counted(row);
-    const values = runs.flatMap((run) => run.cost ?? []);
-    const wide = spread(summary(values));
-    if (wide > SPREAD_MAX) list.push(`${row.contender}: runs differ by ${Math.round(wide * 100)} %`);
-    const rate = summary(runs.map((run) => run.rate)).median;
-    if (work.rate !== null && rate < work.rate * HELD_MIN)
-      list.push(`${row.contender}: could not hold the rate`);
-    const steals = row.runs.filter((run) => run.dropped?.startsWith("steal")).length;
-    if (steals > 0)
-      list.push(`${row.contender}: ${steals} runs dropped because the hypervisor took CPU time`);
-  }
-  const foreign = summary(work.rows.flatMap((row) => counted(row).map((run) => run.foreign))).median;
-  if (foreign > FOREIGN_MAX) list.push(`something else used ${Math.round(foreign * 100)} % of the machine`);
+  const percent = (share: number): string => `${Math.round(share * 100)} %`;
+  const wide = spread(summary(counted(row).flatMap((run) => run.cost ?? [])));
+  // Windows at a fixed rate are short, and their cost is not what they are for.
+  if (wide > SPREAD_MAX && rate === null) list.push(`runs differ by ${percent(wide)}`);
+  if (rate !== null && middle(row, (run) => run.rate) < rate * HELD_MIN) list.push("could not hold the rate");
+  const foreign = middle(row, (run) => run.foreign);
+  if (foreign > FOREIGN_MAX) list.push(`something else used ${percent(foreign)} of the machine`);
+  // Where several workers run on all CPUs, the generator shares them.
+  const waited = row.workers ? 0 : middle(row, (run) => run.waited?.generator ?? 0);
+  if (waited > WAITED_MAX) list.push(`the generator waited ${percent(waited)} of the time for its CPU`);
+  const dropped = row.runs.flatMap((run) => run.dropped?.replace(/ [\d.]+ %$/, "") ?? []);
+  if (dropped.length > 0)
+    list.push(`${dropped.length} runs did not count (${[...new Set(dropped)].join(", ")})`);
   return list;
+}
+
+/** The peer that adds least at this percentile, and how `row` compares with it. */
+export function bestAt(work: WorkResult, percent: number): Row | null {
+  const added = (row: Row): number =>
+    row.tails?.find((tail) => tail.percent === percent)?.added?.value ?? Number.POSITIVE_INFINITY;
+  const peers = work.rows.filter((row) => row.kind === "peer" && !row.failed && added(row) > 0);
+  return peers.sort((a, b) => added(a) - added(b))[0] ?? null;
+}
+
+/** What `row` adds at this percentile as a ratio to what the best peer adds. */
+export function tailToBest(work: WorkResult, row: Row, percent: number): Estimate | null {
+  const best = bestAt(work, percent);
+  const tail = row.tails?.find((one) => one.percent === percent);
+  return (best && tail?.ratios[best.contender]) ?? null;
 }
 
 /** The best peer's user memory per idle connection of this shape. */

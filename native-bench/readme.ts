@@ -1,6 +1,7 @@
 /** The table of the README, made from a stored report and put between two marks. Pure. */
+
+import { overview, provenance } from "./overview.ts";
 import type { Report } from "./result.ts";
-import { overview, provenance } from "./tables.ts";
 
 export const BEGIN = "<!-- bench:begin -->";
 export const END = "<!-- bench:end -->";

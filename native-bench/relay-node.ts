@@ -1,24 +1,38 @@
 /**
- * The plain Node baseline, run as a program:
- * relay-node.js SHAPE LISTEN TARGET log|quiet CERT KEY CA NAME, with SHAPE plain, terminate or originate.
+ * The plain Node baseline, run as a program: relay-node.js SHAPE LISTEN TARGET log|quiet TLS-VERSION
+ * CERT KEY CLIENT-CERT CLIENT-KEY CA NAME, with the certificate shown to clients, then the one shown to the service.
  */
 import { readFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
-import { connect as connectTls, createServer as createTlsServer } from "node:tls";
+import { connect as connectTls, createServer as createTlsServer, type SecureVersion } from "node:tls";
+import { type Shape, split, TLS12_CIPHERS, TLS13_CIPHER, tlsIn, tlsOut } from "./contender.ts";
 
-const [shape, listen, target, log, cert, key, ca, name] = process.argv.slice(2) as string[];
-const identity = () => ({ cert: readFileSync(cert!), key: readFileSync(key!), ca: readFileSync(ca!) });
-const terms = { minVersion: "TLSv1.3", ciphers: "TLS_AES_128_GCM_SHA256" } as const;
-const clientTerms = shape === "originate" ? { ...identity(), ...terms, servername: name! } : null;
-const port = Number(target);
+const [shape, listen, target, log, version, cert, key, clientCert, clientKey, ca, name] = process.argv.slice(
+  2,
+) as [Shape, ...string[]];
+const identity = (certificate: string, of: string) => ({
+  cert: readFileSync(certificate),
+  key: readFileSync(of),
+  ca: readFileSync(ca!),
+});
+const terms = {
+  minVersion: version as SecureVersion,
+  maxVersion: version as SecureVersion,
+  ciphers: `${TLS13_CIPHER}:${TLS12_CIPHERS}`,
+};
+const clientTerms = tlsOut(shape)
+  ? { ...identity(clientCert!, clientKey!), ...terms, servername: name! }
+  : null;
+const [host, port] = split(target!);
+const to = { host, port: Number(port) };
 
 function relay(downstream: Socket): void {
   const begun = Date.now();
   const peer = `${downstream.remoteAddress}:${downstream.remotePort}`;
   downstream.setNoDelay(true);
   const upstream = clientTerms
-    ? connectTls({ port, host: "127.0.0.1", ...clientTerms })
-    : connect({ port, host: "127.0.0.1", noDelay: true, autoSelectFamily: false });
+    ? connectTls({ ...to, ...clientTerms })
+    : connect({ ...to, noDelay: true, autoSelectFamily: false });
   downstream.pipe(upstream).pipe(downstream);
   downstream.on("error", () => upstream.destroy());
   upstream.on("error", () => downstream.destroy());
@@ -36,11 +50,17 @@ function relay(downstream: Socket): void {
 }
 
 const options = { allowHalfOpen: true, noDelay: true };
-const server =
-  shape === "terminate"
-    ? createTlsServer(
-        { ...identity(), ...terms, ecdhCurve: "prime256v1", requestCert: true, rejectUnauthorized: true },
-        relay,
-      )
-    : createServer(options, relay);
-server.listen({ port: Number(listen), host: "127.0.0.1", backlog: 4096 });
+const service = tlsIn(shape)
+  ? createTlsServer(
+      {
+        ...identity(cert!, key!),
+        ...terms,
+        ecdhCurve: "prime256v1",
+        requestCert: true,
+        rejectUnauthorized: true,
+      },
+      relay,
+    )
+  : createServer(options, relay);
+const [ip, own] = split(listen!);
+service.listen({ port: Number(own), host: ip, backlog: 4096 });

@@ -3,6 +3,7 @@ import type { Kind, Missing } from "./contender.ts";
 import type { LoadResult } from "./generator.ts";
 import type { Place } from "./place.ts";
 import type { Histogram } from "./statistics.ts";
+import type { Tail } from "./tail.ts";
 
 /** One run of one contender. Costs are CPU seconds per GB or CPU microseconds per operation. */
 export interface Run {
@@ -16,9 +17,13 @@ export interface Run {
   /** Share of its CPU that the proxy and the generator used. */
   readonly proxyShare: number;
   readonly loadShare: number;
-  /** Share of the machine that somebody else used, and that the hypervisor took. */
+  /** Share of the machine that other processes used, and that the hypervisor took. */
   readonly foreign: number;
   readonly steal: number;
+  /** Time in which threads could have run and had no CPU, as a share of the run; the proxy's own threads add up. */
+  readonly waited?: { readonly proxy: number; readonly generator: number };
+  /** By how many more sockets are in TIME_WAIT after the run. */
+  readonly timeWait?: number;
   readonly latency: LoadResult["latency"];
   readonly tickets: number;
   /** Access lines per operation; null where connections outlive the run. */
@@ -31,11 +36,15 @@ export interface Row {
   readonly contender: string;
   readonly kind: Kind;
   readonly version: string;
+  /** Where one contender is measured with several numbers of workers. */
+  readonly workers?: number;
   readonly runs: readonly Run[];
   /** The first seconds after the start, before anything is warm. */
   readonly cold: Run | null;
   /** Latencies of all counted runs together. */
   readonly histogram: Histogram;
+  /** At a fixed rate: the percentiles and what they add to a direct connection. */
+  readonly tails?: readonly Tail[];
   readonly failed: string | null;
 }
 

@@ -12,11 +12,20 @@ export interface Summary {
   readonly max: number;
 }
 
-export interface Ratio {
-  readonly median: number;
-  /** The interval of the median; runs agree when their intervals meet. */
+/** What a statement rests on. */
+export interface Interval {
   readonly low: number;
   readonly high: number;
+}
+
+export interface Estimate extends Interval {
+  readonly value: number;
+}
+
+/** A median and its interval. */
+export interface Ratio extends Estimate {
+  /** Pairs of runs that it is made of. */
+  readonly count: number;
 }
 
 /** [value, count] in rising order of value. */
@@ -73,19 +82,55 @@ export function ratio(ours: readonly (number | null)[], theirs: readonly (number
   }
   if (list.length === 0) return null;
   const values = sorted(list);
-  const trim = trimmed(values.length);
-  return { median: median(values), low: values[trim]!, high: values[values.length - 1 - trim]! };
+  const count = values.length;
+  const trim = trimmed(count);
+  return { value: median(values), low: values[trim]!, high: values[count - 1 - trim]!, count };
 }
 
 /** Of a ratio of costs: below one is cheaper. */
-export function verdict(value: Ratio): Verdict {
+export function verdict(value: Interval): Verdict {
   if (value.high < 1) return "wins";
   return value.low > 1 ? "loses" : "ties";
 }
 
-/** Whether two runs say the same: their intervals meet. */
-export function agree(a: Ratio, b: Ratio): boolean {
+/** Whether two results say the same: their intervals meet. */
+export function agree(a: Interval, b: Interval): boolean {
   return a.low <= b.high && b.low <= a.high;
+}
+
+function choose(n: number, k: number): number {
+  let value = 1;
+  for (let i = 0; i < k; i++) value *= (n - i) / (i + 1);
+  return value;
+}
+
+/** How often the `i`-th smallest of `n` values is below the `j`-th smallest of `m` of the same distribution. */
+function below(i: number, n: number, j: number, m: number): number {
+  // Of the i + j - 1 smallest values of all at least i must be among the n.
+  const first = i + j - 1;
+  let ways = 0;
+  for (let x = i; x <= Math.min(n, first); x++) ways += choose(n, x) * choose(m, first - x);
+  return ways / choose(n + m, first);
+}
+
+/**
+ * How often the intervals of two results do not meet although nothing changed: 0.8 % of the time with five runs each,
+ * 0.06 % with seven, whatever the distribution. Three runs each give 10 %: no evidence of anything.
+ */
+export function apartByChance(n: number, m: number): number {
+  const [trimN, trimM] = [trimmed(n), trimmed(m)];
+  return below(n - trimN, n, trimM + 1, m) + below(m - trimM, m, trimN + 1, n);
+}
+
+/** How likely `seen` or more chance events are where `expected` are to be expected (Poisson). */
+export function tailOf(seen: number, expected: number): number {
+  let term = Math.exp(-expected);
+  let under = 0;
+  for (let i = 0; i < seen; i++) {
+    under += term;
+    term *= expected / (i + 1);
+  }
+  return Math.max(0, 1 - under);
 }
 
 /** Three digits of a latency are more than two runs agree on, and a tenth of the generator's buckets to store. */

@@ -1,84 +1,101 @@
 /** Markdown tables of a report. Every number is a median with its extremes; a ratio has its interval. Pure. */
-import { bestIdle, counted, type Ranked, rank } from "./ranking.ts";
-import type { CallsRow, IdleRow, Report, WorkResult } from "./result.ts";
-import { percentile, type Ratio, type Summary, summary } from "./statistics.ts";
+import { overview, provenance } from "./overview.ts";
+import { bestIdle, costs, counted, type Ranked, rank, tailToBest } from "./ranking.ts";
+import type { CallsRow, IdleRow, Report, Row, WorkResult } from "./result.ts";
+import { percentile, ratio, summary, verdict } from "./statistics.ts";
+import { failure, micro, microRange, NOTHING, number, ratioText, table, withExtremes } from "./table.ts";
 
-const NOTHING = "–";
-
-export function number(value: number): string {
-  if (!Number.isFinite(value)) return NOTHING;
-  if (value >= 1000) return Math.round(value).toLocaleString("en-US");
-  return value >= 100
-    ? value.toFixed(0)
-    : value >= 10
-      ? value.toFixed(1)
-      : value >= 1
-        ? value.toFixed(2)
-        : value.toFixed(3);
+function unitOf(work: WorkResult): string {
+  return work.unit === "GB" ? "s/GB" : "µs";
 }
 
-function withExtremes(values: readonly number[]): string {
-  const s: Summary = summary(values);
-  return Number.isFinite(s.median) ? `${number(s.median)} (${number(s.min)}–${number(s.max)})` : NOTHING;
+function rateOf(work: WorkResult): string {
+  return work.unit === "GB" ? "GB/s" : "per s";
 }
 
-export function ratioText(value: Ratio | null): string {
-  return value ? `${value.median.toFixed(2)} (${value.low.toFixed(2)}–${value.high.toFixed(2)})` : NOTHING;
+function costList(row: Row): number[] {
+  return counted(row).flatMap((run) => run.cost ?? []);
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)].join("\n");
+/** The row's cells, or the reason why there are none. */
+function line(row: Row, name: string, width: number, cells: () => string[]): string[] {
+  if (!row.failed) return [name, ...cells()];
+  return [name, failure(row.failed), ...Array<string>(width - 2).fill(NOTHING)];
 }
 
-function micro(ns: number): string {
-  return Number.isFinite(ns) && ns > 0 ? number(ns / 1000) : NOTHING;
-}
-
-function workRow(ranked: Ranked, best: string | null, unit: string): string[] {
-  const { row } = ranked;
-  if (row.failed)
-    return [
-      row.contender,
-      `failed: ${row.failed.replaceAll("\n", " ").replaceAll("|", "/")}`,
-      ...Array(7).fill(NOTHING),
-    ];
-  const runs = counted(row);
-  const name = row.contender === best ? `**${row.contender}**` : row.contender;
-  const share = summary(runs.map((run) => run.proxyShare)).median;
-  return [
-    name,
-    withExtremes(runs.flatMap((run) => run.cost ?? [])),
-    ratioText(ranked.toBest),
-    ratioText(ranked.toFloor),
-    ranked.verdict ?? "",
-    withExtremes(runs.map((run) => run.rate)),
-    unit === "GB" ? NOTHING : [50, 99, 99.9].map((p) => micro(percentile(row.histogram, p))).join(" / "),
-    number(summary(runs.map((run) => run.machineCost)).median),
-    row.kind === "direct" ? NOTHING : `${Math.round(share * 100)} %`,
-  ];
+function doubts(ranked: readonly Ranked[]): string {
+  const list = ranked.filter((r) => r.doubts.length > 0 && !r.row.failed);
+  const each = list.map((r) => `${r.row.contender}: ${r.doubts.join(", ")}`);
+  return each.length > 0 ? `\n\nDoubtful: ${each.join("; ")}.` : "";
 }
 
 export function workTable(work: WorkResult): string {
-  const ranking = rank(work);
-  const unit = work.unit === "GB" ? "s/GB" : "µs";
+  const { best, ranked } = rank(work);
   const head = [
-    "contender",
-    `CPU ${unit}`,
-    "to best peer",
-    "to floor",
-    "",
-    work.unit === "GB" ? "GB/s" : "per s",
-    "p50 / p99 / p99.9 µs",
-    `machine ${unit}`,
-    "CPU used",
+    ...["contender", `CPU ${unitOf(work)}`, "to best peer", "to floor", "", rateOf(work)],
+    ...["p50 / p99 / p99.9 µs", `machine ${unitOf(work)}`, "CPU used"],
   ];
-  const rows = ranking.ranked.map((ranked) => workRow(ranked, ranking.best, work.unit));
-  const rate = work.rate
-    ? `\n\nFixed rate ${number(work.rate)}/s; latency counts from the moment a request was due.`
-    : "";
-  const notes = ranking.doubts.length > 0 ? `\n\nDoubtful: ${ranking.doubts.join("; ")}.` : "";
-  return `### ${work.name}: ${work.title}\n\n${table(head, rows)}${rate}${notes}\n`;
+  const rows = ranked.map(({ row, toBest, toFloor, verdict: judged }) => {
+    const runs = counted(row);
+    const tail = [50, 99, 99.9].map((p) => micro(percentile(row.histogram, p))).join(" / ");
+    const share = summary(runs.map((run) => run.proxyShare)).median;
+    return line(row, row.contender === best ? `**${row.contender}**` : row.contender, head.length, () => [
+      withExtremes(costList(row)),
+      ratioText(toBest),
+      ratioText(toFloor),
+      judged ?? "",
+      withExtremes(runs.map((run) => run.rate)),
+      work.unit === "GB" ? NOTHING : tail,
+      number(summary(runs.map((run) => run.machineCost)).median),
+      row.kind === "direct" ? NOTHING : `${Math.round(share * 100)} %`,
+    ]);
+  });
+  return `### ${work.name}: ${work.title}\n\n${table(head, rows)}${doubts(ranked)}\n`;
+}
+
+/** Of a work at a fixed rate. */
+function latencyTable(work: WorkResult): string {
+  const { ranked } = rank(work);
+  const head = [
+    ...["contender", "p50 µs", "p99 µs", "p99.9 µs", "adds p50", "adds p99", "adds p99.9"],
+    ...["p50 to best peer", "p99 to best peer", "", `CPU ${unitOf(work)}`],
+  ];
+  const rows = ranked.map(({ row }) => {
+    const [median, ...high] = row.tails ?? [];
+    const p99 = tailToBest(work, row, 99);
+    const tails = [median ?? null, ...high];
+    return line(row, row.contender, head.length, () => [
+      ...tails.map((tail) => microRange(tail?.value ?? null)),
+      ...tails.map((tail) => microRange(tail?.added ?? null)),
+      ratioText(tailToBest(work, row, 50)),
+      ratioText(p99),
+      row.kind === "millrace" && p99 ? verdict(p99) : "",
+      number(summary(costList(row)).median),
+    ]);
+  });
+  const windows = Math.max(0, ...work.rows.map((row) => counted(row).length));
+  const how = `Fixed rate ${number(work.rate!)}/s in ${windows} windows; latency counts from the moment a request was due. "Adds" is the difference to a direct connection at the same rate.`;
+  return `### ${work.name}: ${work.title}\n\n${table(head, rows)}\n\n${how}${doubts(ranked)}\n`;
+}
+
+/** Of a work with several numbers of workers: each beside the first. */
+function scalingTable(work: WorkResult): string {
+  const { ranked } = rank(work);
+  const head = ["contender", "workers", `CPU ${unitOf(work)}`, "to one worker", rateOf(work), "CPUs used"];
+  const rows = work.rows.map((row) => {
+    const one = work.rows.find((r) => r.workers === 1 && r.contender === row.contender.split(" ×")[0]);
+    const rounds = row.runs.length;
+    const runs = counted(row);
+    return line(row, row.contender, head.length, () => [
+      String(row.workers),
+      withExtremes(costList(row)),
+      one && one !== row ? ratioText(ratio(costs(row, rounds), costs(one, rounds))) : NOTHING,
+      withExtremes(runs.map((run) => run.rate)),
+      number(summary(runs.map((run) => run.proxyShare)).median),
+    ]);
+  });
+  const how = "Nothing is pinned to a CPU here; the generator uses one of them, too.";
+  return `### ${work.name}: ${work.title}\n\n${table(head, rows)}\n\n${how}${doubts(ranked)}\n`;
 }
 
 function idleTable(rows: readonly IdleRow[], shape: IdleRow["shape"]): string {
@@ -87,7 +104,7 @@ function idleTable(rows: readonly IdleRow[], shape: IdleRow["shape"]): string {
   const best = bestIdle(rows, shape);
   const each = best ? best.user / best.connections : Number.NaN;
   const cells = list.map((row) => {
-    if (row.failed) return [row.contender, `failed: ${row.failed}`, ...Array(4).fill(NOTHING)];
+    if (row.failed) return [row.contender, failure(row.failed), ...Array<string>(4).fill(NOTHING)];
     const user = row.user / row.connections;
     return [
       row === best ? `**${row.contender}**` : row.contender,
@@ -113,7 +130,7 @@ function callsTable(rows: readonly CallsRow[]): string {
   if (rows.length === 0) return "";
   const cells = rows.map((row) =>
     row.failed
-      ? [row.contender, `failed: ${row.failed}`, ""]
+      ? [row.contender, failure(row.failed), ""]
       : [
           row.contender,
           row.total.toFixed(1),
@@ -126,56 +143,6 @@ function callsTable(rows: readonly CallsRow[]): string {
   return `### system calls per connection (crr, separate runs under strace)\n\n${table(["contender", "calls", "which"], cells)}\n`;
 }
 
-/** One line per piece of work: Millrace's ratio to the best peer, and whether it wins, ties or loses. */
-export function overview(report: Report): string {
-  const millraces = report.contenders.filter((c) => c.kind === "millrace").map((c) => c.name);
-  const works = report.works.filter((work) => !work.sweep);
-  if (millraces.length === 0 || works.length === 0) return "";
-  const rows = works.map((work) => {
-    const ranking = rank(work);
-    const cells = millraces.map((name) => {
-      const ranked = ranking.ranked.find((r) => r.row.contender === name);
-      if (!ranked) return NOTHING;
-      if (ranked.row.failed) return "failed";
-      const mark = ranked.verdict === "loses" ? " **loses**" : ranked.verdict ? ` ${ranked.verdict}` : "";
-      return `${ratioText(ranked.toBest)}${mark}`;
-    });
-    return [`${work.title}${ranking.doubts.length > 0 ? " ?" : ""}`, ranking.best ?? "no peer", ...cells];
-  });
-  for (const shape of ["plain", "terminate"] as const) {
-    const best = bestIdle(report.idle, shape);
-    if (!best) continue;
-    const cells = millraces.map((name) => {
-      const row = report.idle.find((r) => r.contender === name && r.shape === shape && !r.failed);
-      if (!row) return NOTHING;
-      const value = row.user / row.connections / (best.user / best.connections);
-      return `${value.toFixed(2)} ${value > 1.05 ? "**loses**" : value < 0.95 ? "wins" : "ties"}`;
-    });
-    rows.push([
-      `memory of an idle ${shape === "plain" ? "plain" : "TLS"} connection`,
-      best.contender,
-      ...cells,
-    ]);
-  }
-  return table(["CPU cost, ratio to the best peer (interval)", "best peer", ...millraces], rows);
-}
-
-/** Where, when, with what. */
-export function provenance(report: Report): string {
-  const { place } = report;
-  const link = place.namespace ? "loopback of a network namespace" : "loopback of the machine";
-  const versions = report.contenders.filter((c) => c.version).map((c) => `${c.name} ${c.version}`);
-  const lines = [
-    `- ${report.date}, revision ${report.revision}: \`${report.command}\`${report.quick ? " (quick: a guide, not a result)" : ""}`,
-    `- ${place.machine.cpus} × ${place.machine.cpu}, ${Math.round(place.machine.memory / 2 ** 30)} GiB, Linux ${place.machine.kernel}; ${link}, ${place.congestion}`,
-    `- ${report.runs} runs of ${report.seconds} s after ${report.warmup} s of warm-up, one worker each, access log ${report.accessLog ? "on" : "off"}, ${report.generator === "c" ? "C generator" : "**portable generator: rates are its own, not the contenders'**"}`,
-    `- ${versions.join("; ")}`,
-    ...report.contenders.filter((c) => c.note).map((c) => `- ${c.name}: ${c.note}`),
-    ...report.missing.map((m) => `- missing: ${m.name} (${m.reason})`),
-  ];
-  return lines.join("\n");
-}
-
 function sweepTable(works: readonly WorkResult[]): string {
   const first = works[0]!;
   const contenders = [...new Set(works.flatMap((work) => work.rows.map((row) => row.contender)))];
@@ -184,17 +151,22 @@ function sweepTable(works: readonly WorkResult[]): string {
     ...works.map((work) => {
       const row = work.rows.find((r) => r.contender === name);
       if (!row) return NOTHING;
-      const runs = counted(row);
       return row.failed
         ? "failed"
-        : `${number(summary(runs.flatMap((run) => run.cost ?? [])).median)}, ${micro(percentile(row.histogram, 99))}`;
+        : `${number(summary(costList(row)).median)}, ${micro(percentile(row.histogram, 99))}`;
     }),
   ]);
   const head = [
-    `${first.sweep!.axis}: CPU µs, p99 µs`,
+    `${first.sweep!.axis}: CPU ${unitOf(first)}, p99 µs`,
     ...works.map((work) => work.sweep!.x.toLocaleString("en-US")),
   ];
   return `### ${first.sweep!.name}: cost against ${first.sweep!.axis}\n\n${table(head, rows)}\n`;
+}
+
+function tableOf(work: WorkResult): string {
+  if (work.rows.some((row) => row.workers)) return scalingTable(work);
+  // A result of an older version has no percentiles of its own at a fixed rate.
+  return work.rows.some((row) => row.tails) ? latencyTable(work) : workTable(work);
 }
 
 /** Works of one sweep, in order. */
@@ -208,7 +180,7 @@ export function markdown(report: Report): string {
     "# What a hop costs",
     provenance(report),
     overview(report),
-    ...report.works.filter((work) => !work.sweep).map(workTable),
+    ...report.works.filter((work) => !work.sweep).map(tableOf),
     idleTable(report.idle, "plain"),
     idleTable(report.idle, "terminate"),
     callsTable(report.calls),

@@ -1,24 +1,41 @@
-/** Envoy, where there is one: a tcp_proxy with one worker (--concurrency 1) and a text access log to a file. */
+/**
+ * Envoy, where there is one: a tcp_proxy with one worker (--concurrency 1) and a text access log to a file. Fields as in
+ * its v3 API: listener.proto, cluster.proto, tcp_proxy.proto and transport_sockets/tls/v3.
+ */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Found, type Hop, type Launch, names, type Programs, SHAPES, targets } from "../contender.ts";
+import {
+  type Found,
+  type Hop,
+  type Launch,
+  names,
+  type Programs,
+  SHAPES,
+  split,
+  TLS12_CIPHERS,
+  type TlsVersion,
+  tlsIn,
+  tlsOut,
+} from "../contender.ts";
 import { version, which } from "../program.ts";
 
 const TYPE = "type.googleapis.com/envoy";
 const TLS = `${TYPE}.extensions.transport_sockets.tls.v3`;
 
 function address(text: string): object {
-  const [host, port] = text.split(":");
-  return { socket_address: { address: host, port_value: Number(port) } };
+  const [ip, port] = split(text);
+  return { socket_address: { address: ip, port_value: Number(port) } };
 }
 
 /** TLS terms of either side. */
-function terms(cert: string, key: string, ca: string, san: string | null): object {
+function terms(version: TlsVersion, cert: string, key: string, ca: string, san: string | null): object {
+  const protocol = `TLSv${version.replace(".", "_")}`;
   const match = san ? { match_typed_subject_alt_names: [{ san_type: "DNS", matcher: { exact: san } }] } : {};
   return {
     tls_params: {
-      tls_minimum_protocol_version: "TLSv1_3",
-      tls_maximum_protocol_version: "TLSv1_3",
+      tls_minimum_protocol_version: protocol,
+      tls_maximum_protocol_version: protocol,
+      cipher_suites: TLS12_CIPHERS.split(":"),
       ecdh_curves: ["P-256"],
     },
     tls_certificates: [{ certificate_chain: { filename: cert }, private_key: { filename: key } }],
@@ -51,7 +68,7 @@ function configuration(hop: Hop): object {
     name: "tls",
     typed_config: {
       "@type": `${TLS}.DownstreamTlsContext`,
-      common_tls_context: terms(c.cert, c.key, c.ca, null),
+      common_tls_context: terms(hop.tls, c.cert, c.key, c.ca, null),
       require_client_certificate: true,
     },
   };
@@ -59,7 +76,7 @@ function configuration(hop: Hop): object {
     name: "tls",
     typed_config: {
       "@type": `${TLS}.UpstreamTlsContext`,
-      common_tls_context: terms(c.clientCert, c.clientKey, c.ca, c.name),
+      common_tls_context: terms(hop.tls, c.clientCert, c.clientKey, c.ca, c.name),
       sni: c.name,
     },
   };
@@ -72,14 +89,14 @@ function configuration(hop: Hop): object {
       listeners: [
         {
           name: "bench",
-          address: address(`127.0.0.1:${hop.listen}`),
+          address: address(hop.listen),
           tcp_backlog_size: 4096,
           ...(hop.shape === "passthrough" ? { listener_filters: [inspector] } : {}),
           filter_chains: [
             {
               filters: [proxy],
               ...(hop.shape === "passthrough" ? { filter_chain_match: { server_names: names(hop) } } : {}),
-              ...(hop.shape === "terminate" ? { transport_socket: downstream } : {}),
+              ...(tlsIn(hop.shape) ? { transport_socket: downstream } : {}),
             },
           ],
         },
@@ -94,9 +111,9 @@ function configuration(hop: Hop): object {
           },
           load_assignment: {
             cluster_name: "service",
-            endpoints: [{ lb_endpoints: targets(hop).map((t) => ({ endpoint: { address: address(t) } })) }],
+            endpoints: [{ lb_endpoints: hop.targets.map((t) => ({ endpoint: { address: address(t) } })) }],
           },
-          ...(hop.shape === "originate" ? { transport_socket: upstream } : {}),
+          ...(tlsOut(hop.shape) ? { transport_socket: upstream } : {}),
         },
       ],
     },
@@ -113,11 +130,21 @@ export function find(programs: Programs): Found {
     version: version(/version: \w*\/?([\d.]+)/, path, "--version"),
     shapes: SHAPES,
     many: true,
+    scales: true,
     note: "TLS 1.3 cipher chosen by the client; BoringSSL does not let the server name it",
     launch(hop: Hop): Launch {
       const file = join(hop.directory, "envoy.json");
       writeFileSync(file, JSON.stringify(configuration(hop)));
-      const command = [path, "-c", file, "--concurrency", "1", "--disable-hot-restart", "-l", "warning"];
+      const command = [
+        path,
+        "-c",
+        file,
+        "--concurrency",
+        String(hop.workers),
+        "--disable-hot-restart",
+        "-l",
+        "warning",
+      ];
       return { command, logs: [join(hop.directory, "access.log")] };
     },
   };

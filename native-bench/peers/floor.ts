@@ -23,7 +23,7 @@ export function find(path: string | null): Found {
     shapes: ["plain", "passthrough"],
     many: true,
     note: "a bare relay: no log, no timeouts, no routing (in SNI runs it does not look at the name)",
-    launch: (hop: Hop): Launch => ({ command: [path, String(hop.listen), String(hop.target)] }),
+    launch: (hop: Hop): Launch => ({ command: [path, hop.listen, hop.targets[0]!] }),
   };
   return { contenders: [direct, floor], missing: [] };
 }

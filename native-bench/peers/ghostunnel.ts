@@ -1,23 +1,20 @@
-/** ghostunnel, where there is one: TLS in or out, one CPU for Go's scheduler. */
+/** ghostunnel, where there is one: TLS in or out, one CPU for Go's scheduler. Flags as in its `main.go`. */
 import type { Found, Hop, Launch, Programs } from "../contender.ts";
 import { version, which } from "../program.ts";
 
 function options(hop: Hop): string[] {
   const c = hop.certificates;
-  const place = [
-    "--listen",
-    `127.0.0.1:${hop.listen}`,
-    "--target",
-    `127.0.0.1:${hop.target}`,
-    "--cacert",
-    c.ca,
-  ];
+  const place = ["--listen", hop.listen, "--target", hop.targets[0]!, "--cacert", c.ca];
   const timeouts = ["--connect-timeout", "5s", "--max-conn-lifetime", "0s"];
   const log = hop.accessLog ? [] : ["--quiet=conns"];
   if (hop.shape === "terminate")
-    return ["server", ...place, ...timeouts, ...log, "--cert", c.cert, "--key", c.key, "--allow-all"];
+    return [
+      ...["server", ...place, ...timeouts, ...log, "--cert", c.cert, "--key", c.key],
+      ...["--allow-all", "--unsafe-target"],
+    ];
   return [
     "client",
+    "--unsafe-listen",
     ...place,
     ...timeouts,
     ...log,

@@ -13,7 +13,10 @@ import {
   names,
   type Programs,
   SHAPES,
-  targets,
+  TLS12_CIPHERS,
+  TLS13_CIPHER,
+  tlsIn,
+  tlsOut,
 } from "../contender.ts";
 import { version, which } from "../program.ts";
 
@@ -22,16 +25,15 @@ const MAX_PIPES = 128;
 
 function configuration(hop: Hop, tuned: boolean): string {
   const { certificates: c, shape } = hop;
-  const tls = "ssl-min-ver TLSv1.3 ciphersuites TLS_AES_128_GCM_SHA256";
-  const bindTls =
-    shape === "terminate" ? `ssl crt ${c.both} ca-file ${c.ca} verify required curves P-256 ${tls}` : "";
-  const outTls =
-    shape === "originate"
-      ? `ssl crt ${c.clientBoth} ca-file ${c.ca} verify required sni str(${c.name}) verifyhost ${c.name} ${tls}`
-      : "";
+  const versions = `ssl-min-ver TLSv${hop.tls} ssl-max-ver TLSv${hop.tls}`;
+  const tls = `${versions} ciphersuites ${TLS13_CIPHER} ciphers ${TLS12_CIPHERS}`;
+  const bindTls = tlsIn(shape) ? `ssl crt ${c.both} ca-file ${c.ca} verify required curves P-256 ${tls}` : "";
+  const outTls = tlsOut(shape)
+    ? `ssl crt ${c.clientBoth} ca-file ${c.ca} verify required sni str(${c.name}) verifyhost ${c.name} ${tls}`
+    : "";
   const lines = [
     "global",
-    "  nbthread 1",
+    `  nbthread ${hop.workers}`,
     `  maxconn ${hop.connections}`,
     ...(hop.accessLog ? ["  log fd@1 format raw local0"] : []),
     ...(tuned ? ["  tune.bufsize 65536", `  maxpipes ${MAX_PIPES}`] : []),
@@ -43,7 +45,7 @@ function configuration(hop: Hop, tuned: boolean): string {
     "  timeout client 60s",
     "  timeout server 60s",
     "frontend bench",
-    `  bind 127.0.0.1:${hop.listen} backlog 4096 ${bindTls}`,
+    `  bind ${hop.listen} backlog 4096 ${bindTls}`,
   ];
   if (shape === "passthrough") {
     const map = join(hop.directory, "names.map");
@@ -59,7 +61,7 @@ function configuration(hop: Hop, tuned: boolean): string {
     lines.push("  default_backend service");
   }
   lines.push("backend service", "  balance roundrobin");
-  lines.push(...targets(hop).map((target, i) => `  server s${i} ${target} ${outTls}`));
+  lines.push(...hop.targets.map((target, i) => `  server s${i} ${target} ${outTls}`));
   return `${lines.join("\n")}\n`;
 }
 
@@ -70,6 +72,7 @@ function contender(name: string, path: string, tuned: boolean): Contender {
     version: version(/version (\S+)/, path, "-v"),
     shapes: tuned ? ["plain"] : SHAPES,
     many: true,
+    scales: true,
     launch(hop: Hop): Launch {
       const file = join(hop.directory, "haproxy.cfg");
       writeFileSync(file, configuration(hop, tuned));

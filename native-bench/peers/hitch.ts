@@ -1,20 +1,25 @@
 /** hitch: TLS in, plain out, one worker process. */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Found, Hop, Launch } from "../contender.ts";
+import { type Found, type Hop, type Launch, split, TLS12_CIPHERS, TLS13_CIPHER } from "../contender.ts";
 import { version, which } from "../program.ts";
 
 function configuration(hop: Hop): string {
   const c = hop.certificates;
-  return `frontend = "[127.0.0.1]:${hop.listen}"
-backend = "[127.0.0.1]:${hop.target}"
+  const [listen, target] = [hop.listen, hop.targets[0]!].map((address) => {
+    const [ip, port] = split(address);
+    return `[${ip}]:${port}`;
+  });
+  return `frontend = "${listen}"
+backend = "${target}"
 pem-file = "${c.both}"
 workers = 1
 backlog = 4096
 daemon = off
 ${process.getuid?.() === 0 ? 'user = "root"' : ""}
-tls-protos = TLSv1.3
-ciphersuites = "TLS_AES_128_GCM_SHA256"
+tls-protos = TLSv${hop.tls}
+ciphersuites = "${TLS13_CIPHER}"
+ciphers = "${TLS12_CIPHERS}"
 ecdh-curve = "P-256"
 client-verify = required
 client-verify-ca = "${c.ca}"
@@ -23,9 +28,23 @@ log-filename = "${hop.directory}/access.log"
 `;
 }
 
+/** Its workers change their user, which a namespace made by an ordinary user does not allow (user_namespaces(7)). */
+function cannotChangeUser(): boolean {
+  try {
+    return process.getuid?.() === 0 && readFileSync("/proc/self/setgroups", "utf8").trim() === "deny";
+  } catch {
+    return false;
+  }
+}
+
 export function find(): Found {
   const path = which("hitch");
   if (!path) return { contenders: [], missing: [{ name: "hitch", reason: "no hitch on the PATH" }] };
+  if (cannotChangeUser())
+    return {
+      contenders: [],
+      missing: [{ name: "hitch", reason: "it must be run by root or without a namespace" }],
+    };
   const hitch = {
     name: "hitch",
     kind: "peer" as const,

@@ -10,49 +10,50 @@ import {
   names,
   type Programs,
   SHAPES,
-  targets,
+  tlsIn,
+  tlsOut,
 } from "../contender.ts";
 import { packageRoot, version, which } from "../program.ts";
 
 function configuration(hop: Hop, transport: string): object {
   const { certificates: c, shape } = hop;
   const route = { name: "bench", tls: "none", cluster: "service" };
-  const listener = { name: "bench", address: `127.0.0.1:${hop.listen}` };
+  const listener = { name: "bench", address: hop.listen };
   const terminate = {
     ...route,
     tls: "terminate",
     identity: "edge",
     client_auth: "required",
     allow: ["any"],
-    tls_min: "1.3",
+    tls_min: hop.tls,
   };
-  const passthrough = names(hop).map((name, i) => ({
-    ...route,
-    name: `r${i}`,
-    tls: "passthrough",
+  // Without a name of its own a route is short enough for tens of thousands in the 4 MiB that a file may have.
+  const passthrough = names(hop).map((name) => ({
+    ...{ tls: "passthrough", cluster: "service" },
     match: { sni: [name] },
   }));
   const listenerOf = {
     plain: { ...listener, default: route },
     originate: { ...listener, default: route },
     terminate: { ...listener, default: terminate },
+    reencrypt: { ...listener, default: terminate },
     passthrough: { ...listener, routes: passthrough },
   };
   return {
     transport,
-    workers: 1,
+    workers: hop.workers,
     log: { level: "info", access: hop.accessLog, format: "json" },
     timeouts: { hello: "5s", connect: "5s", idle: "60s" },
     identities: {
-      ...(shape === "terminate" ? { edge: { cert: c.cert, key: c.key, ca: c.ca } } : {}),
-      ...(shape === "originate" ? { out: { cert: c.clientCert, key: c.clientKey, ca: c.ca } } : {}),
+      ...(tlsIn(shape) ? { edge: { cert: c.cert, key: c.key, ca: c.ca } } : {}),
+      ...(tlsOut(shape) ? { out: { cert: c.clientCert, key: c.clientKey, ca: c.ca } } : {}),
     },
     listeners: [listenerOf[shape]],
     clusters: {
       service: {
-        endpoints: targets(hop),
-        ...(shape === "originate"
-          ? { tls: { identity: "out", server_name: c.name, tls_min: "1.3", verify: [{ dns: c.name }] } }
+        endpoints: hop.targets,
+        ...(tlsOut(shape)
+          ? { tls: { identity: "out", server_name: c.name, tls_min: hop.tls, verify: [{ dns: c.name }] } }
           : {}),
       },
     },
@@ -67,9 +68,11 @@ function contender(transport: string, node: string, suffix: string, main: string
     version: `Node ${known}`,
     shapes: SHAPES,
     many: true,
+    // The net transport is one thread.
+    scales: transport === "epoll",
     launch(hop: Hop): Launch {
       const file = join(hop.directory, "millrace.yaml");
-      writeFileSync(file, JSON.stringify(configuration(hop, transport), null, 1));
+      writeFileSync(file, JSON.stringify(configuration(hop, transport)));
       return { command: [node, main, "run", "-c", file] };
     },
   };

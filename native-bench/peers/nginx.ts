@@ -3,7 +3,18 @@
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Contender, type Found, type Hop, type Launch, names, SHAPES, targets } from "../contender.ts";
+import {
+  type Contender,
+  type Found,
+  type Hop,
+  type Launch,
+  names,
+  SHAPES,
+  TLS12_CIPHERS,
+  TLS13_CIPHER,
+  tlsIn,
+  tlsOut,
+} from "../contender.ts";
 import { ask, version, which } from "../program.ts";
 
 /** Debian's and Alpine's, Fedora's, the project's own packages'. */
@@ -12,20 +23,22 @@ const MODULES = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/etc/ngi
 function configuration(hop: Hop, tuned: boolean, module: string | null): string {
   const { certificates: c, directory } = hop;
   const log = `log_format line '$remote_addr [$time_iso8601] $status $bytes_sent $bytes_received $session_time $upstream_addr'; access_log ${directory}/access.log line ${tuned ? "buffer=64k flush=1s" : ""};`;
-  const server = [`listen 127.0.0.1:${hop.listen} backlog=4096 ${hop.shape === "terminate" ? "ssl" : ""};`];
+  const server = [`listen ${hop.listen} backlog=4096 ${tlsIn(hop.shape) ? "ssl" : ""};`];
   const top: string[] = [];
-  if (hop.shape === "terminate") {
+  if (tlsIn(hop.shape)) {
     server.push(
       `ssl_certificate ${c.cert}; ssl_certificate_key ${c.key};`,
       `ssl_client_certificate ${c.ca}; ssl_verify_client on; ssl_verify_depth 2;`,
-      "ssl_protocols TLSv1.3; ssl_ecdh_curve prime256v1; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;",
+      `ssl_protocols TLSv${hop.tls}; ssl_ecdh_curve prime256v1;`,
+      `ssl_conf_command Ciphersuites ${TLS13_CIPHER}; ssl_ciphers ${TLS12_CIPHERS};`,
     );
   }
-  if (hop.shape === "originate") {
+  if (tlsOut(hop.shape)) {
     server.push(
       `proxy_ssl on; proxy_ssl_certificate ${c.clientCert}; proxy_ssl_certificate_key ${c.clientKey};`,
       `proxy_ssl_trusted_certificate ${c.ca}; proxy_ssl_verify on; proxy_ssl_name ${c.name}; proxy_ssl_server_name on;`,
-      "proxy_ssl_protocols TLSv1.3; proxy_ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;",
+      `proxy_ssl_protocols TLSv${hop.tls}; proxy_ssl_ciphers ${TLS12_CIPHERS};`,
+      `proxy_ssl_conf_command Ciphersuites ${TLS13_CIPHER};`,
     );
   }
   if (hop.shape === "passthrough") {
@@ -37,16 +50,14 @@ function configuration(hop: Hop, tuned: boolean, module: string | null): string 
     server.push("proxy_pass service;");
   }
   return `${module ? `load_module ${module};` : ""}
-daemon off; worker_processes 1; ${process.getuid?.() === 0 ? "user root;" : ""}
+daemon off; worker_processes ${hop.workers}; ${process.getuid?.() === 0 ? "user root;" : ""}
 error_log ${directory}/error.log error; pid ${directory}/nginx.pid;
 worker_rlimit_nofile ${2 * hop.connections + 100};
 events { worker_connections ${2 * hop.connections + 100}; }
 stream {
   ${hop.accessLog ? log : "access_log off;"}
   proxy_connect_timeout 5s; proxy_timeout 60s; ${tuned ? "proxy_buffer_size 64k;" : ""}
-  upstream service { ${targets(hop)
-    .map((target) => `server ${target} max_fails=0;`)
-    .join("\n")} }
+  upstream service { ${hop.targets.map((target) => `server ${target} max_fails=0;`).join("\n")} }
   ${top.join("\n")}
   server { ${server.join("\n")} }
 }
@@ -60,6 +71,7 @@ function contender(path: string, tuned: boolean, module: string | null): Contend
     version: version(/nginx\/(\S+)/, path, "-v"),
     shapes: SHAPES,
     many: true,
+    scales: true,
     launch(hop: Hop): Launch {
       const file = join(hop.directory, "nginx.conf");
       writeFileSync(file, configuration(hop, tuned, module));

@@ -7,13 +7,13 @@ function contender(node: string, suffix: string): Contender {
     name: `node-pipe${suffix}`,
     kind: "baseline",
     version: version(/^(.+)$/m, node, "--version"),
-    shapes: ["plain", "terminate", "originate"],
+    shapes: ["plain", "terminate", "originate", "reencrypt"],
     many: true,
     launch(hop: Hop): Launch {
       const c = hop.certificates;
-      const files = hop.shape === "originate" ? [c.clientCert, c.clientKey] : [c.cert, c.key];
-      const place = [hop.shape, String(hop.listen), String(hop.target), hop.accessLog ? "log" : "quiet"];
-      return { command: [node, script("relay-node.js"), ...place, ...files, c.ca, c.name] };
+      const files = [c.cert, c.key, c.clientCert, c.clientKey, c.ca, c.name];
+      const place = [hop.shape, hop.listen, hop.targets[0]!, hop.accessLog ? "log" : "quiet"];
+      return { command: [node, script("relay-node.js"), ...place, `TLSv${hop.tls}`, ...files] };
     },
   };
 }

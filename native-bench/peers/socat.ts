@@ -1,5 +1,5 @@
 /** socat: a process per connection, plain only; 64 KiB blocks instead of its 8 KiB. */
-import type { Found, Hop, Launch } from "../contender.ts";
+import { type Found, type Hop, type Launch, split } from "../contender.ts";
 import { version, which } from "../program.ts";
 
 export function find(): Found {
@@ -14,8 +14,9 @@ export function find(): Found {
     note: "forks per connection; logs several lines per connection",
     launch(hop: Hop): Launch {
       const log = hop.accessLog ? ["-d", "-d"] : [];
-      const listen = `TCP-LISTEN:${hop.listen},bind=127.0.0.1,fork,reuseaddr,backlog=4096,nodelay`;
-      return { command: [path, "-b", "65536", ...log, listen, `TCP:127.0.0.1:${hop.target},nodelay`] };
+      const [ip, port] = split(hop.listen);
+      const listen = `TCP-LISTEN:${port},bind=${ip},fork,reuseaddr,backlog=4096,nodelay`;
+      return { command: [path, "-b", "65536", ...log, listen, `TCP:${hop.targets[0]},nodelay`] };
     },
   };
   return { contenders: [socat], missing: [] };

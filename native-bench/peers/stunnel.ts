@@ -1,13 +1,13 @@
 /** stunnel: TLS in or TLS out, a thread per connection. Its log has several lines per connection at level notice. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Found, Hop, Launch } from "../contender.ts";
+import { type Found, type Hop, type Launch, TLS12_CIPHERS, TLS13_CIPHER, tlsOut } from "../contender.ts";
 import { version, which } from "../program.ts";
 
-/** The TLS 1.2 `ciphers` are not used; without DHE among them it does not compute DH parameters in the background. */
+/** Without DHE among its `ciphers` it does not compute DH parameters in the background. */
 function configuration(hop: Hop): string {
   const c = hop.certificates;
-  const client = hop.shape === "originate";
+  const client = tlsOut(hop.shape);
   return `foreground = yes
 pid =
 debug = ${hop.accessLog ? "notice" : "err"}
@@ -16,17 +16,17 @@ socket = l:TCP_NODELAY=1
 socket = r:TCP_NODELAY=1
 [bench]
 client = ${client ? "yes" : "no"}
-accept = 127.0.0.1:${hop.listen}
-connect = 127.0.0.1:${hop.target}
+accept = ${hop.listen}
+connect = ${hop.targets[0]}
 cert = ${client ? c.clientCert : c.cert}
 key = ${client ? c.clientKey : c.key}
 CAfile = ${c.ca}
 verifyChain = yes
 ${client ? `checkHost = ${c.name}\nsni = ${c.name}` : "requireCert = yes"}
-sslVersionMin = TLSv1.3
-ciphersuites = TLS_AES_128_GCM_SHA256
+sslVersion = TLSv${hop.tls}
+ciphersuites = ${TLS13_CIPHER}
 curves = P-256
-ciphers = ECDHE-ECDSA-AES128-GCM-SHA256
+ciphers = ${TLS12_CIPHERS}
 TIMEOUTclose = 0
 TIMEOUTconnect = 5
 TIMEOUTidle = 60

@@ -2,12 +2,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, type TestContext, test } from "node:test";
-import { makeCertificates } from "../../native-bench/certificates.ts";
+import { createServer as createTlsServer } from "node:tls";
+import { type Certificates, makeCertificates } from "../../native-bench/certificates.ts";
 import {
   buildGenerator,
   type Generator,
@@ -41,11 +42,12 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function direct(generator: Generator, ...load: string[]): Promise<LoadResult> {
+async function direct(generator: Generator, mode: string, ...load: string[]): Promise<LoadResult> {
   const port = await freePort();
   return runLoad(
     generator,
-    [...load, "--target", `127.0.0.1:${port}`, "--service", `127.0.0.1:${port}`, ...SHORT],
+    // The last of an option counts.
+    [mode, "--target", `127.0.0.1:${port}`, "--service", `127.0.0.1:${port}`, ...SHORT, ...load],
     LIMIT,
   );
 }
@@ -86,7 +88,8 @@ test("messages are counted, and the histogram holds every one of them", async (t
   assert.ok(result.operations > 0);
   const samples = result.histogram.reduce((sum, [, count]) => sum + count, 0);
   assert.equal(samples, result.latency.count);
-  assert.equal(result.latency.count, result.operations);
+  // The four that were on their way when the window opened waited for the reading of CPU times, too.
+  assert.equal(result.latency.count, result.operations - 4);
   for (const [name, percent] of [
     ["p50", 50],
     ["p90", 90],
@@ -171,12 +174,19 @@ test("open loop: a stall is charged to every request that was due in it", async 
   assert.ok(late >= 100, `${late} of ${result.operations} requests were charged`);
 });
 
-test("full handshakes verify both sides; resumed ones are counted as such", async (t) => {
-  if (skip || !built.tls) return t.skip(skip || "no libssl");
+function folderFor(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), "millrace-test-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const c = await makeCertificates(folder);
-  const tls = ["--tls", "--service-tls", "--ca", c.ca, "--cert", c.cert, "--key", c.key, "--sni", c.name];
+  return folder;
+}
+
+function tlsOptions(c: Certificates): string[] {
+  return ["--tls", "--service-tls", "--ca", c.ca, "--cert", c.cert, "--key", c.key, "--sni", c.name];
+}
+
+test("full handshakes verify both sides; resumed ones are counted as such", async (t) => {
+  if (skip || !built.tls) return t.skip(skip || "no libssl");
+  const tls = tlsOptions(await makeCertificates(folderFor(t)));
   const full = await direct(built, "crr", "--connections", "2", ...tls);
   clean(full);
   assert.ok(full.handshakes > 0 && full.resumed === 0);
@@ -189,6 +199,56 @@ test("full handshakes verify both sides; resumed ones are counted as such", asyn
   assert.ok(bulk.bytes_up > 0);
 });
 
+test("a version of TLS is taken at its word, by either side and with either kind of key", async (t) => {
+  if (skip || !built.tls) return t.skip(skip || "no libssl");
+  const c = await makeCertificates(folderFor(t), "rsa");
+  for (const version of ["1.2", "1.3"]) {
+    const options = ["--tls-version", version, ...tlsOptions(c)];
+    const result = await direct(built, "crr", "--connections", "2", ...options);
+    clean(result);
+    assert.ok(result.handshakes > 0, version);
+  }
+  const only = createTlsServer({
+    cert: readFileSync(c.cert),
+    key: readFileSync(c.key),
+    minVersion: "TLSv1.3",
+  });
+  only.on("tlsClientError", () => {});
+  only.listen(0, "127.0.0.1");
+  await once(only, "listening");
+  t.after(() => only.close());
+  const target = `127.0.0.1:${(only.address() as AddressInfo).port}`;
+  const options = ["ping", "--target", target, "--tls", "--ca", c.ca, "--tls-version", "1.2", ...SHORT];
+  await assert.rejects(runLoad(built, options, LIMIT), /client handshake failed: .*version/);
+});
+
+test("bulk may begin with a ClientHello, which is compared and not counted", async (t) => {
+  if (skip || !built.tls) return t.skip(skip || "no libssl");
+  clean(await direct(built, "bulk-up", "--connections", "2", "--hello", "--verify"));
+  const service = await freePort();
+  const port = await relay(t, service, (data, pass) => {
+    // The handshake's type, 5 bytes into the first record.
+    if (data[0] === 22 && data[5] === 1) data[6]! ^= 1;
+    pass(data);
+  });
+  const addresses = ["--target", `127.0.0.1:${port}`, "--service", `127.0.0.1:${service}`];
+  // Without a warm-up: what goes wrong before the window is not counted.
+  const load = ["bulk-up", "--hello", "--seconds", "0.1", "--warmup", "0"];
+  const changed = await runLoad(built, [...load, ...addresses], LIMIT);
+  assert.ok(changed.errors.data > 0 && changed.bytes_up > 0);
+});
+
+test("time without a CPU and other processes' time are told apart from the proxy's", async (t) => {
+  if (skip || !built.floor) return t.skip(skip || "no floor");
+  const busy = spawn(process.execPath, ["-e", "for (;;);"], { stdio: "ignore" });
+  t.after(() => busy.kill("SIGKILL"));
+  const watched = await direct(built, "ping", "--watch", String(busy.pid));
+  const unwatched = await direct(built, "ping");
+  assert.ok(watched.cpu.proxy > 0 && unwatched.cpu.proxy === 0);
+  assert.ok(unwatched.cpu.others > 0);
+  assert.ok(unwatched.waited.proxy === 0);
+});
+
 test("idle connections are held until they are released", async (t) => {
   if (skip) return t.skip(skip);
   const port = await freePort();
@@ -199,13 +259,36 @@ test("idle connections are held until they are released", async (t) => {
   assert.ok(!(await reachable(port)));
 });
 
-test("the portable generator gives the same kind of result", async () => {
-  const [ping, crr, bulk] = await Promise.all([
-    direct(portable, "ping", "--connections", "2"),
-    direct(portable, "crr", "--connections", "2"),
-    direct(portable, "bulk-up", "--connections", "2"),
-  ]);
-  for (const result of [ping!, crr!, bulk!]) clean(result);
-  assert.ok(ping!.operations > 0 && crr!.operations > 0 && bulk!.bytes_up > 0);
-  assert.equal(ping!.latency.count, ping!.operations);
+test("the portable generator does every kind of work", async (t) => {
+  const [ec, rsa] = [await makeCertificates(folderFor(t)), await makeCertificates(folderFor(t), "rsa")];
+  const tls = tlsOptions(ec);
+  const works: readonly (readonly [string, ...string[]])[] = [
+    ["ping", "--size", "1048576"],
+    ["ping", "--rate", "500", "--idle", "3"],
+    ["bulk-up", "--hello", "--sni", ec.name],
+    ["bulk-down"],
+    ["bulk-both", ...tls],
+    ["crr", "--sources", "4"],
+    ["crr", "--close", "service-fin"],
+    ["crr", "--close", "client-fin", "--rate", "100"],
+    ["crr", "--hello", "--sni", ec.name],
+    ["crr", ...tls, "--resume"],
+    ["crr", ...tlsOptions(rsa), "--tls-version", "1.2"],
+  ];
+  const longer = ["--connections", "2", "--seconds", "0.4"];
+  for (const pair of [0, 2, 4, 6, 8, 10].map((i) => works.slice(i, i + 2))) {
+    const results = await Promise.all(pair.map((work) => direct(portable, ...work, ...longer)));
+    for (const [i, result] of results.entries()) isDone(pair[i]!, result);
+  }
 });
+
+function isDone(work: readonly string[], result: LoadResult): void {
+  const what = work.slice(0, 3).join(" ");
+  assert.deepEqual(result.errors, { connect: 0, io: 0, tls: 0, data: 0 }, what);
+  assert.ok(result.operations + result.bytes_up + result.bytes_down > 0, what);
+  const samples = result.histogram.reduce((sum, [, count]) => sum + count, 0);
+  assert.equal(result.latency.count, samples, what);
+  if (!work.includes("--tls") || result.mode !== "crr") return;
+  assert.ok(result.handshakes > 0, what);
+  assert.equal(result.resumed, work.includes("--resume") ? result.handshakes : 0, what);
+}

@@ -2,70 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseCalls } from "../../native-bench/calls.ts";
 import { charts } from "../../native-bench/chart.ts";
-import { compare } from "../../native-bench/compare.ts";
 import { order } from "../../native-bench/measure.ts";
 import { changes, slower } from "../../native-bench/micro-compare.ts";
-import { choose } from "../../native-bench/peers/index.ts";
+import { overview } from "../../native-bench/overview.ts";
 import { rank } from "../../native-bench/ranking.ts";
 import { readmeTable, replaceTable } from "../../native-bench/readme.ts";
-import type { Report, Row, Run, WorkResult } from "../../native-bench/result.ts";
-import { markdown, overview } from "../../native-bench/tables.ts";
-
-function run(round: number, cost: number, dropped: string | null = null): Run {
-  const latency = { count: 1, min: 1, mean: 1, p50: 1, p90: 1, p99: 1, p999: 1, max: 1 };
-  const shares = { proxyShare: 0.9, loadShare: 0.5, foreign: 0, steal: 0 };
-  return {
-    round,
-    cost,
-    machineCost: 2 * cost,
-    rate: 1e6 / cost,
-    ...shares,
-    latency,
-    tickets: 0,
-    logged: 1,
-    dropped,
-  };
-}
-
-function row(contender: string, kind: Row["kind"], costs: readonly number[]): Row {
-  const runs = costs.map((cost, round) => run(round, cost));
-  return { contender, kind, version: "1", runs, cold: null, histogram: [[1000, 5]], failed: null };
-}
-
-function work(rows: readonly Row[], more: Partial<WorkResult> = {}): WorkResult {
-  return {
-    name: "crr",
-    title: "connect",
-    shape: "plain",
-    unit: "operation",
-    rate: null,
-    sweep: null,
-    rows,
-    ...more,
-  };
-}
-
-function report(works: readonly WorkResult[]): Report {
-  return {
-    ...{
-      format: 1,
-      date: "2026-01-01 00:00",
-      command: "npm run bench",
-      quick: false,
-      revision: "abc",
-      generator: "c",
-    },
-    ...{ accessLog: true, seconds: 1, runs: 3, warmup: 1, missing: [{ name: "envoy", reason: "not here" }] },
-    place: {
-      ...{ namespace: true, proxyCpu: 1, loadCpu: 0, congestion: "reno", descriptors: 1024 },
-      machine: { cpu: "cpu", cpus: 2, kernel: "6.1", memory: 2 ** 31 },
-    },
-    contenders: works[0]!.rows.map((r) => ({ name: r.contender, kind: r.kind, version: "1", note: null })),
-    works,
-    idle: [],
-    calls: [],
-  };
-}
+import type { Row } from "../../native-bench/result.ts";
+import { markdown } from "../../native-bench/tables.ts";
+import { PERCENTS, type Tail } from "../../native-bench/tail.ts";
+import { report, row, run, work } from "./reports.ts";
 
 const ROWS = [
   row("direct", "direct", []),
@@ -80,8 +25,8 @@ test("the best peer is the one with the lowest median, never a yardstick or the 
   const ranking = rank(work(ROWS));
   assert.equal(ranking.best, "haproxy");
   const ours = ranking.ranked.find((r) => r.row.contender === "millrace-epoll")!;
-  assert.deepEqual(ours.toBest, { median: 1.2, low: 1.1, high: 1.3 });
-  assert.equal(ours.toFloor!.median, 2.4);
+  assert.deepEqual(ours.toBest, { value: 1.2, low: 1.1, high: 1.3, count: 3 });
+  assert.equal(ours.toFloor!.value, 2.4);
   assert.equal(ours.verdict, "loses");
 });
 
@@ -91,21 +36,64 @@ test("a repeated run replaces the dropped one of its round", () => {
     runs: [run(0, 99, "steal 5 %"), run(0, 10), run(1, 8, "errors")],
   };
   const ranking = rank(work([ours, row("haproxy", "peer", [10, 10])]));
-  assert.deepEqual(ranking.ranked[0]!.toBest, { median: 1, low: 1, high: 1 });
+  assert.deepEqual(ranking.ranked[0]!.toBest, { value: 1, low: 1, high: 1, count: 1 });
 });
 
-test("runs that differ too much, stolen time and a busy machine are doubts", () => {
-  assert.deepEqual(rank(work([row("haproxy", "peer", [10, 11, 12])])).doubts, []);
-  assert.match(rank(work([row("haproxy", "peer", [10, 10, 14])])).doubts.join(), /runs differ by 40 %/);
+function doubts(one: Row, rate: number | null = null): string {
+  return rank(work([one], { rate })).ranked[0]!.doubts.join("; ");
+}
+
+test("runs that differ too much, dropped runs, a busy machine and a late generator are doubts of their row", () => {
+  assert.equal(doubts(row("haproxy", "peer", [10, 11, 12])), "");
+  assert.match(doubts(row("haproxy", "peer", [10, 10, 14])), /runs differ by 40 %/);
   const stolen = { ...row("haproxy", "peer", []), runs: [run(0, 9, "steal 3.0 %"), run(0, 10)] };
-  assert.match(rank(work([stolen])).doubts.join(), /1 runs dropped/);
+  assert.equal(doubts(stolen), "1 runs did not count (steal)");
   const busy = { ...row("haproxy", "peer", []), runs: [{ ...run(0, 10), foreign: 0.3 }] };
-  assert.match(rank(work([busy])).doubts.join(), /30 % of the machine/);
+  assert.match(doubts(busy), /30 % of the machine/);
+  const late = { ...run(0, 10), waited: { proxy: 0, generator: 0.05 } };
+  assert.match(doubts({ ...busy, runs: [late] }), /the generator waited 5 %/);
+  // With several workers on all CPUs the generator has to wait.
+  assert.equal(doubts({ ...busy, workers: 2, runs: [late] }), "");
 });
 
-test("a contender that cannot hold a fixed rate is named", () => {
-  const rows = [row("haproxy", "peer", [10, 10]), row("nginx", "peer", [20, 20])];
-  assert.deepEqual(rank(work(rows, { rate: 1e5 })).doubts, ["nginx: could not hold the rate"]);
+test("a doubt marks the cells that rest on it, and no others", () => {
+  const wide = row("millrace-net", "millrace", [20, 20, 40]);
+  const [line] = overview(report([work([...ROWS, wide])]))
+    .split("\n")
+    .filter((text) => text.includes("haproxy"));
+  assert.match(line!, /1\.20 \(1\.10–1\.30\) \*\*loses\*\* \| 2\.00 \(2\.00–4\.00\) \*\*loses\*\* \? \|/);
+});
+
+test("a contender that cannot hold a fixed rate is doubted", () => {
+  assert.equal(doubts(row("haproxy", "peer", [10, 10]), 1e5), "");
+  assert.equal(doubts(row("nginx", "peer", [20, 20]), 1e5), "could not hold the rate");
+});
+
+test("workers are shown beside one worker of the same contender", () => {
+  const rows = [
+    { ...row("nginx", "peer", [10, 10]), workers: 1 },
+    { ...row("nginx ×2", "peer", [11, 12]), workers: 2 },
+    { ...row("nginx+tuned", "peer", [5, 5]), workers: 1 },
+    { ...row("nginx+tuned ×2", "peer", [10, 10]), workers: 2 },
+  ];
+  const text = markdown(report([work(ROWS), work(rows, { name: "crr-workers" })]));
+  assert.match(text, /\| nginx ×2 \| 2 \| 11\.5 \(11\.0–12\.0\) \| 1\.15 \(1\.10–1\.20\) \|/);
+  assert.match(text, /\| nginx\+tuned ×2 \| 2 \| 10\.0 \(10\.0–10\.0\) \| 2\.00 \(2\.00–2\.00\) \|/);
+});
+
+test("a fixed rate is shown by what it adds to a direct connection", () => {
+  const tail = (percent: number, value: number, ratios: Tail["ratios"]): Tail => {
+    const at = { value, low: value, high: value };
+    return { percent, value: at, added: { ...at, value: value - 1000 }, ratios };
+  };
+  const ratio = { haproxy: { value: 0.5, low: 0.4, high: 0.6 } };
+  const rows = [
+    { ...row("millrace-epoll", "millrace", [10]), tails: PERCENTS.map((p) => tail(p, 2000, ratio)) },
+    { ...row("haproxy", "peer", [10]), tails: PERCENTS.map((p) => tail(p, 3000, {})) },
+  ];
+  const one = report([work(rows, { name: "latency", title: "fixed", rate: 1e4 })]);
+  assert.match(overview(one), /\| added latency p99: fixed \| haproxy \| 0\.50 \(0\.40–0\.60\) wins \|/);
+  assert.match(markdown(one), /\| millrace-epoll \| 2\.00 .* 1\.00 .* \| 0\.50 \(0\.40–0\.60\) \| wins \|/);
 });
 
 test("the overview says where Millrace loses", () => {
@@ -126,26 +114,12 @@ test("charts are made of every piece of work, fixed rate and sweep", () => {
   const list = charts(report([work(ROWS), work(ROWS, { name: "latency", rate: 100 }), ...sweep]));
   assert.deepEqual(
     list.map(([name]) => name),
-    ["cost", "latency", "by-x"],
+    ["cost", "latency", "by-x", "by-x-p99"],
   );
   for (const [, svg] of list) {
     assert.match(svg, /^<svg .*millrace-epoll.*<\/svg>\n$/s);
     assert.doesNotMatch(svg, /NaN|Infinity|undefined/);
   }
-});
-
-test("two reports are compared ratio by ratio", () => {
-  const before = report([work(ROWS)]);
-  const same = compare(before, before);
-  assert.equal(same.compared, 3);
-  assert.deepEqual(same.differ, []);
-  const faster = report([
-    work(ROWS.map((r) => (r.kind === "millrace" ? row(r.contender, r.kind, [5, 5, 5]) : r))),
-  ]);
-  assert.match(
-    compare(before, faster).differ.join("\n"),
-    /crr: millrace-epoll to haproxy was 1\.20 .* is 0\.50/,
-  );
 });
 
 test("the README's table goes between the marks and nowhere else", () => {
@@ -163,27 +137,6 @@ test("rounds turn: forwards, backwards, then from the next on", () => {
     [0, 1, 2, 3].map((round) => order(list, round).join("")),
     ["abc", "cba", "bca", "acb"],
   );
-});
-
-test("peers are chosen by name with their variants, Millrace always", () => {
-  const make = (name: string, kind: Row["kind"]) => ({
-    name,
-    kind,
-    version: "",
-    shapes: [],
-    many: true,
-    launch: () => ({ command: [] }),
-  });
-  const all = [
-    make("floor", "floor"),
-    make("millrace-net", "millrace"),
-    make("haproxy", "peer"),
-    make("haproxy+splice", "peer"),
-    make("nginx", "peer"),
-  ];
-  const names = choose(all, ["haproxy"]).map((c) => c.name);
-  assert.deepEqual(names, ["millrace-net", "haproxy", "haproxy+splice"]);
-  assert.equal(choose(all, []).length, all.length);
 });
 
 test("strace's table is read with and without an error column", () => {

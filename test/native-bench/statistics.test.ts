@@ -2,12 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   agree,
+  apartByChance,
   median,
   merge,
   percentile,
   ratio,
   spread,
   summary,
+  tailOf,
   trimmed,
   verdict,
 } from "../../native-bench/statistics.ts";
@@ -37,21 +39,50 @@ test("with more values extremes are left out as long as 93 % hold", () => {
 
 test("ratios are made of pairs from one round, dropped runs left out", () => {
   const value = ratio([10, null, 30, 44], [5, 1, 10, 11]);
-  assert.deepEqual(value, { median: 3, low: 2, high: 4 });
+  assert.deepEqual(value, { value: 3, low: 2, high: 4, count: 3 });
   assert.equal(ratio([null], [1]), null);
   assert.equal(ratio([1], []), null);
 });
 
 test("a ratio wins or loses only when its whole interval does", () => {
-  assert.equal(verdict({ median: 0.9, low: 0.8, high: 0.99 }), "wins");
-  assert.equal(verdict({ median: 0.9, low: 0.8, high: 1.01 }), "ties");
-  assert.equal(verdict({ median: 1.1, low: 1.02, high: 1.2 }), "loses");
+  assert.equal(verdict({ low: 0.8, high: 0.99 }), "wins");
+  assert.equal(verdict({ low: 0.8, high: 1.01 }), "ties");
+  assert.equal(verdict({ low: 1.02, high: 1.2 }), "loses");
 });
 
 test("two runs agree when their intervals meet", () => {
-  const first = { median: 1, low: 0.9, high: 1.1 };
-  assert.ok(agree(first, { median: 1.2, low: 1.1, high: 1.3 }));
-  assert.ok(!agree(first, { median: 1.2, low: 1.11, high: 1.3 }));
+  const first = { low: 0.9, high: 1.1 };
+  assert.ok(agree(first, { low: 1.1, high: 1.3 }));
+  assert.ok(!agree(first, { low: 1.11, high: 1.3 }));
+});
+
+test("how often two results of the same thing are apart is exact", () => {
+  // All of one five below all of the other, or above: 2 of the 252 ways to order them.
+  assert.equal(apartByChance(5, 5), 2 / 252);
+  assert.equal(apartByChance(3, 3), 2 / 20);
+  assert.equal(apartByChance(1, 1), 1);
+  assert.equal(apartByChance(3, 7), apartByChance(7, 3));
+  // From nine runs on the interval leaves extremes out: counted in all orders of two times ten.
+  const orders = choices(20, 10);
+  const apart = orders.filter((ours) => {
+    const theirs = Array.from({ length: 20 }, (_, i) => i).filter((i) => !ours.includes(i));
+    return ours[8]! < theirs[1]! || theirs[8]! < ours[1]!;
+  });
+  assert.ok(Math.abs(apartByChance(10, 10) - apart.length / orders.length) < 1e-12);
+});
+
+/** All ways to choose `k` of the numbers below `n`, each in rising order. */
+function choices(n: number, k: number, from = 0): number[][] {
+  if (k === 0) return [[]];
+  const list: number[][] = [];
+  for (let i = from; i <= n - k; i++) for (const rest of choices(n, k - 1, i + 1)) list.push([i, ...rest]);
+  return list;
+}
+
+test("more chance events than expected are the less likely the more there are", () => {
+  assert.equal(tailOf(0, 3), 1);
+  assert.ok(Math.abs(tailOf(1, 0.5) - (1 - Math.exp(-0.5))) < 1e-12);
+  assert.ok(tailOf(4, 0.5) < 0.01);
 });
 
 test("percentiles of merged histograms are those of all samples together", () => {

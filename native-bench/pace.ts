@@ -1,0 +1,50 @@
+/** How often and how long a piece of work is measured, and how long that takes. */
+import type { Work } from "./works.ts";
+
+/** A new process per run has its sockets and caches to fill even when the contender is warm. */
+const SETTLE_SECONDS = 0.2;
+/** A window is so short that a disturbance spoils few requests, and long enough for a percentile of a percent. */
+const WINDOW_SECONDS = 0.25;
+const WINDOW_SETTLE_SECONDS = 0.1;
+const WINDOWS_MAX = 60;
+
+/** Seen on a machine with two CPUs: a contender starts and stops, the generator's process starts and reports. */
+const START_SECONDS = 0.6;
+const PROCESS_SECONDS = 0.1;
+
+export interface Pace {
+  readonly seconds: number;
+  readonly runs: number;
+  readonly warmup: number;
+}
+
+export interface Rhythm {
+  readonly rounds: number;
+  /** Of one run, and before it. */
+  readonly seconds: number;
+  readonly settle: number;
+}
+
+/** A work at a fixed rate takes the same time as others, but cut into windows. */
+export function rhythm({ runs, seconds }: Pace, work: Pick<Work, "rate">): Rhythm {
+  if (!work.rate) return { rounds: runs, seconds, settle: SETTLE_SECONDS };
+  const length = Math.min(seconds, Math.max(WINDOW_SECONDS, (runs * seconds) / WINDOWS_MAX));
+  return { rounds: Math.round((runs * seconds) / length), seconds: length, settle: WINDOW_SETTLE_SECONDS };
+}
+
+/** Seconds until a contender is up and warm. */
+export function warmingTime(pace: Pace): number {
+  return START_SECONDS + pace.warmup;
+}
+
+/** Seconds of one run, all told. */
+export function runTime({ seconds, settle }: Rhythm): number {
+  return seconds + settle + PROCESS_SECONDS;
+}
+
+/** Seconds that a piece of work takes with so many contenders, if no run is repeated. */
+export function expected(pace: Pace, work: Work, contenders: number): number {
+  const beat = rhythm(pace, work);
+  const entries = contenders * (work.workers?.length ?? 1);
+  return entries * (warmingTime(pace) + beat.rounds * runTime(beat));
+}
