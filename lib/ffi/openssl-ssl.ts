@@ -56,6 +56,8 @@ export interface SslFunctions {
   SSL_CIPHER_get_name(cipher: Pointer): string;
   /** SSL_get0_alpn_selected(3). Stores the address and the length (32 bits) of what the SSL object owns. */
   SSL_get0_alpn_selected(ssl: Pointer, address: Pointer, length: Pointer): void;
+  /** SSL_get_peer_cert_chain(3). The session's own stack of what came with the leaf (client side: with the leaf); 0: none. */
+  SSL_get_peer_cert_chain(ssl: Pointer): Pointer;
   /** SSL_get0_peer_certificate(3). Owned by the SSL object; 0: none. */
   SSL_get0_peer_certificate(ssl: Pointer): Pointer;
   /** SSL_export_keying_material(3), RFC 5705 and RFC 8446 section 7.5. 1: done. */
@@ -93,6 +95,7 @@ export function bindSsl(bind: Bind): SslFunctions {
     SSL_get_current_cipher: bind("SSL_get_current_cipher", pointer, [pointer]),
     SSL_CIPHER_get_name: bind("SSL_CIPHER_get_name", text, [pointer]),
     SSL_get0_alpn_selected: bind("SSL_get0_alpn_selected", C.void, [pointer, pointer, pointer]),
+    SSL_get_peer_cert_chain: bind("SSL_get_peer_cert_chain", pointer, [pointer]),
     SSL_get0_peer_certificate: bind("SSL_get0_peer_certificate", pointer, [pointer]),
     SSL_export_keying_material: bind("SSL_export_keying_material", int, [
       pointer,

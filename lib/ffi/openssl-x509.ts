@@ -43,6 +43,8 @@ export interface X509Functions {
   OPENSSL_sk_num(stack: Pointer): number;
   /** DEFINE_STACK_OF(3). Owned by the stack; 0 beyond its end. */
   OPENSSL_sk_value(stack: Pointer, index: number): Pointer;
+  /** The last entry, which is the caller's from now on; 0: there is none, or no stack. */
+  OPENSSL_sk_pop(stack: Pointer): Pointer;
   /** X509_digest(3). Stores the digest of the DER form; `length` may be NULL. 1: done. */
   X509_digest(certificate: Pointer, digest: Pointer, out: Pointer, length: Pointer): number;
   /** d2i_X509(3). Length of the DER form; where `out` is not NULL, *out is written to and moved behind. < 0: failure. */
@@ -79,6 +81,7 @@ export function bindX509(bind: Bind): X509Functions {
     X509_STORE_CTX_get0_cert: bind("X509_STORE_CTX_get0_cert", pointer, [pointer]),
     OPENSSL_sk_num: bind("OPENSSL_sk_num", int, [pointer]),
     OPENSSL_sk_value: bind("OPENSSL_sk_value", pointer, [pointer, int]),
+    OPENSSL_sk_pop: bind("OPENSSL_sk_pop", pointer, [pointer]),
     X509_digest: bind("X509_digest", int, four),
     i2d_X509: bind("i2d_X509", int, [pointer, pointer]),
     X509_get0_notAfter: bind("X509_get0_notAfter", pointer, [pointer]),

@@ -134,6 +134,7 @@ export class Verdict {
     } else if (this.peer === null && (side === "client" || clientAuth === "required")) {
       this.refusal = new ProxyError("DENIED", `${label}: the peer was not judged`);
     }
+    if (side === "server" && this.refusal === null) this.#engine.tickets.settle(this.#ssl);
     return this.refusal === null;
   }
 
