@@ -20,7 +20,7 @@ import type { EpollStream } from "./stream.ts";
 const TURN_BYTES = 1 << 20;
 // A queued PROXY header and the first bytes behind it leave in one write.
 const COALESCE = CHUNK - SCRATCH;
-// Full reads in a row that make a direction bulk.
+// Full reads that make a direction bulk, with one at least in every turn.
 const BULK_AFTER = 2;
 
 export class Relay {
@@ -112,11 +112,12 @@ export class Relay {
         return;
       }
       if (sent < count) sink.queue(scratch + sent, count - sent);
-      if (count < SCRATCH) source.fullReads = 0;
-      else if (++source.fullReads >= BULK_AFTER)
+      if (count === SCRATCH && ++source.fullReads >= BULK_AFTER)
         source.bulk = source.channel === null && sink.channel === null;
     }
     if (left < TURN_BYTES) flow.lastActive = this.#gear.loop.now;
+    // Not by the short read that ends every turn: some senders leave a buffer and a half each time.
+    if (left > TURN_BYTES - SCRATCH && source.fullReads > 0) source.fullReads = 0;
     if (this.#owner === null) return;
     if (source.pipe !== null) restPipe(source);
     if (!source.readable) source.listen();

@@ -152,6 +152,19 @@ describe("relay", { skip }, () => {
     assert.equal(relayed[0]!.upstream!.bulk, false);
   });
 
+  it("knows bulk that comes in a buffer and a half each time", async (t) => {
+    const rig = new Rig(t);
+    const { address, relayed } = rig.proxy(await rig.serve((socket) => void socket.resume()));
+    const client = await rig.connect(address);
+    const bytes = pattern(95_232);
+    for (let sent = bytes.length; sent <= 40 * bytes.length && relayed[0]?.downstream.bulk !== true; ) {
+      client.write(bytes);
+      await until(() => relayed[0]?.bytesUp === sent);
+      sent += bytes.length;
+    }
+    assert.equal(relayed[0]!.downstream.bulk, true);
+  });
+
   it("plays ping-pong with single bytes", async (t) => {
     const rig = new Rig(t);
     const target = await rig.serve(echo);
