@@ -3,6 +3,7 @@
  * where the kernel lets a user make namespaces. network_namespaces(7), unshare(1).
  */
 import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 
 const INSIDE = "MILLRACE_TEST_NAMESPACE";
 const ISOLATE = process.getuid?.() === 0 ? ["--net"] : ["--net", "--map-root-user"];
@@ -31,6 +32,12 @@ export function enterNamespace(
   const again = [...words, process.execPath, ...process.execArgv, file];
   const { status } = spawnSync(program!, again, { stdio: "inherit", env: { ...process.env, [INSIDE]: "1" } });
   process.exit(status ?? 1);
+}
+
+/** Makes the kernel's buffers of every socket in this namespace small, so that little has to be sent until a sender must wait. tcp(7). */
+export function smallBuffers(): void {
+  for (const name of ["tcp_rmem", "tcp_wmem"])
+    writeFileSync(`/proc/sys/net/ipv4/${name}`, "4096 16384 32768");
 }
 
 function why(tried: ReturnType<typeof spawnSync>): string {

@@ -4,22 +4,18 @@
  * namespace of the test's own, so that little has to be sent until the proxy must hold back.
  */
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { authority, leaf } from "../gear/certificates.ts";
 import { edge, MUTUAL } from "../gear/edge.ts";
 import { type FarBytes, FarPeer } from "../gear/far.ts";
 import { memoryOf, stalled } from "../gear/flow.ts";
 import { COMBINATIONS, NAME } from "../gear/legs.ts";
-import { enterNamespace } from "../gear/namespace.ts";
+import { enterNamespace, smallBuffers } from "../gear/namespace.ts";
 import { ended } from "../gear/peers.ts";
 import { scenario, TRANSPORTS } from "../gear/scene.ts";
 
 const needs = enterNamespace(fileURLToPath(import.meta.url));
-if (needs.skip === false) {
-  for (const name of ["tcp_rmem", "tcp_wmem"])
-    writeFileSync(`/proc/sys/net/ipv4/${name}`, "4096 16384 32768");
-}
+if (needs.skip === false) smallBuffers();
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -120,10 +120,12 @@ export class NetStream implements Stream {
 
   /**
    * Writes nothing, which fails on a socket that was reset. Below TLS, where Node would keep the failure to itself; but not
-   * behind our own end, where every write fails.
+   * behind our own end, where every write fails. Nor while bytes are on their way: those meet the failure themselves, and Node's TLS
+   * takes the end of any write on its descriptor for the end of its own, and uses memory again that is still being sent.
    */
   touch(): void {
-    if (this.socket.writable && this.#raw.writable) this.#raw.write(NOTHING);
+    if (this.socket.writable && this.#raw.writable && this.socket.writableLength === 0)
+      this.#raw.write(NOTHING);
   }
 
   finish(): void {
