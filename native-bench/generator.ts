@@ -146,34 +146,46 @@ export function runLoad(
   });
 }
 
-/** Opens idle connections and holds them until `release`. */
-export function holdIdle(
+/** Idle connections that are held: a tenth of them first. */
+export interface Held {
+  /** Opens the others. */
+  all(): Promise<void>;
+  /** Ends them, and the generator. */
+  release(): Promise<void>;
+}
+
+/** Opens the first tenth of idle connections; at least ten must be asked for. Takes `limit` ms for all of them at most. */
+export async function holdIdle(
   generator: Generator,
   options: readonly string[],
   limit: number,
-): Promise<{ release(): Promise<void> }> {
-  return new Promise((resolve, reject) => {
-    const [command, ...rest] = [...generator.command, ...options];
-    const child: ChildProcess = spawn(command!, rest, { stdio: ["pipe", "pipe", "pipe"] });
-    const timer = setTimeout(() => child.kill("SIGKILL"), limit);
-    let said = "";
-    const ended = new Promise<void>((done) => child.on("close", () => done()));
-    child.stderr!.on("data", (data: Buffer) => {
-      said += data;
-    });
-    child.on("error", reject);
-    child.on("close", () => {
-      clearTimeout(timer);
-      reject(new Error(said.trim() || "the generator could not hold the connections"));
-    });
-    child.stdout!.once("data", () => {
-      clearTimeout(timer);
-      resolve({
-        release(): Promise<void> {
-          child.stdin!.end("\n");
-          return ended;
-        },
-      });
-    });
+): Promise<Held> {
+  const [command, ...rest] = [...generator.command, ...options];
+  const child: ChildProcess = spawn(command!, rest, { stdio: ["pipe", "pipe", "pipe"] });
+  const timer = setTimeout(() => child.kill("SIGKILL"), limit);
+  let said = "";
+  child.stderr!.on("data", (data: Buffer) => {
+    said += data;
   });
+  const ended = new Promise<void>((done) => child.on("close", () => done()));
+  const opened = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      child.on("error", reject);
+      child.on("close", () =>
+        reject(new Error(said.trim() || "the generator could not hold the connections")),
+      );
+      child.stdout!.once("data", () => resolve());
+    });
+  void ended.then(() => clearTimeout(timer));
+  await opened();
+  return {
+    all(): Promise<void> {
+      child.stdin!.write("\n");
+      return opened();
+    },
+    release(): Promise<void> {
+      child.stdin!.end("\n");
+      return ended;
+    },
+  };
 }

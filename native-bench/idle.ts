@@ -1,19 +1,22 @@
 /**
- * Memory of idle connections: a fresh process is filled with connections that each carried one byte each way, then
- * read again; what the process grew by is theirs. Read a third time after all have gone.
+ * Memory of idle connections: a fresh process is filled with connections that each carried one byte each way. What it grows by
+ * from the first tenth of them to all is theirs: what comes with the first ones, pools and a heap's young generation, every
+ * process has once. Read again after all have gone.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import type { Contender } from "./contender.ts";
+import type { Contender, Kind } from "./contender.ts";
 import { holdIdle } from "./generator.ts";
 import { affordable, hopFor, loadOptions, type Setting } from "./hop.ts";
 import { memory, start } from "./process.ts";
 import type { IdleRow } from "./result.ts";
 
-/** TLS connections are larger, so fewer give the same precision, and their handshakes take the time of a run. */
-const WANTED = { plain: 10_000, terminate: 2_000 };
+/** TLS connections are larger, so fewer give the same precision. */
+const WANTED = { plain: 10_000, terminate: 5_000 };
 const WANTED_QUICK = { plain: 1_000, terminate: 500 };
 /** Time for buffers to be given back: nginx and HAProxy do so at once, a garbage collector later. */
 const SETTLE_MS = 1_000;
+/** V8 gives back what a start left behind when a thread was idle for eight seconds (its memory reducer); it is no connection's. */
+const START_MS: Partial<Record<Kind, number>> = { millrace: 12_000, baseline: 12_000 };
 
 export async function measureIdle(
   setting: Setting,
@@ -29,12 +32,16 @@ export async function measureIdle(
     const hop = hopFor(setting, contender, { shape, connections }, index);
     const running = await start(setting.generator, setting.link, contender, hop, setting.place.proxyCpu);
     try {
-      await delay(SETTLE_MS / 2);
+      await delay(quick ? SETTLE_MS : (START_MS[contender.kind] ?? SETTLE_MS));
       const atStart = memory(running.pid);
       const load = ["idle", "--connections", String(connections), "--sources", "8"];
       const held = await holdIdle(setting.generator, loadOptions(setting, running, load), 90_000);
       await delay(SETTLE_MS);
-      const user = memory(running.pid) - atStart;
+      const tenth = memory(running.pid);
+      await held.all();
+      await delay(SETTLE_MS);
+      const user =
+        ((memory(running.pid) - tenth) * connections) / (connections - Math.floor(connections / 10));
       await held.release();
       await delay(SETTLE_MS);
       return { ...base, atStart, user, afterRelease: memory(running.pid), failed: null };

@@ -57,7 +57,7 @@ static void crr_start(uint64_t intended) {
   active++;
 }
 
-void client_establish(void) {
+void client_establish(unsigned most) {
   if (!members) {
     bool steady = options.mode != MODE_CRR;
     member_count = options.idle + (steady ? options.connections : 0);
@@ -65,7 +65,8 @@ void client_establish(void) {
     if (options.mode == MODE_CRR && options.resume) member_count++;
     members = calloc(member_count + 1, sizeof *members);
   }
-  while (member_started < member_count && member_started - member_open < SETUP_AT_ONCE) {
+  unsigned goal = most < member_count ? most : member_count;
+  while (member_started < goal && member_started - member_open < SETUP_AT_ONCE) {
     unsigned i = member_started++;
     bool idle = i < options.idle || options.mode == MODE_IDLE || options.mode == MODE_CRR;
     members[i] = client_connect(idle);
@@ -73,7 +74,7 @@ void client_establish(void) {
   }
 }
 
-bool client_established(void) { return member_open == member_count; }
+bool client_established(unsigned most) { return member_open == (most < member_count ? most : member_count); }
 
 static void request_begin(struct connection *c, uint64_t intended) {
   c->intended = intended;

@@ -216,9 +216,12 @@ async function begin(): Promise<void> {
   const held: Socket[] = [];
   for (let i = 0; i < idle; i++) held.push(await settled());
   if (mode === "idle") {
-    for (let i = 0; i < connections; i++) held.push(await settled());
-    process.stdout.write(`${JSON.stringify({ event: "idle", connections })}\n`);
-    await new Promise((resolve) => process.stdin.once("data", resolve));
+    const stages = [Math.floor(connections / 10), connections].filter((count) => count > 0);
+    for (const count of stages) {
+      while (held.length < idle + count) held.push(await settled());
+      process.stdout.write(`${JSON.stringify({ event: "idle", connections: count })}\n`);
+      await new Promise((resolve) => process.stdin.once("data", resolve));
+    }
     process.exit(0);
   }
   if (mode === "crr") {

@@ -157,21 +157,35 @@ static void result(const struct sample *from, const struct sample *to, uint64_t 
   fflush(stdout);
 }
 
-static void run(void) {
-  struct sample from, to;
-  uint64_t deadline = now_ns() + ESTABLISH_SECONDS * 1000000000ull;
-  for (client_establish(); !client_established(); client_establish()) {
+static void establish(unsigned most, uint64_t deadline) {
+  for (client_establish(most); !client_established(most); client_establish(most)) {
     loop_once(deadline);
     if (now_ns() > deadline) die("the connections of the run were not established in %d s", ESTABLISH_SECONDS);
   }
+}
+
+/* Says how many connections are idle now, and keeps them until a byte comes. */
+static void hold(unsigned count) {
+  char byte;
+  printf("{\"event\":\"idle\",\"connections\":%u}\n", count);
+  fflush(stdout);
+  if (read(0, &byte, 1) < 0) die("stdin: %s", strerror(errno));
+}
+
+static void run(void) {
+  struct sample from, to;
+  uint64_t deadline = now_ns() + ESTABLISH_SECONDS * 1000000000ull;
+  unsigned few = options.mode == MODE_IDLE ? options.connections / 10 : 0;
+  if (few > 0) {
+    establish(few, deadline);
+    hold(few);
+  }
+  establish(UINT_MAX, deadline);
   if (options.resume && !stream_has_session()) fprintf(stderr, "load: no session ticket came with the first handshake\n");
   phase = PHASE_WARMUP;
   client_begin();
   if (options.mode == MODE_IDLE) {
-    printf("{\"event\":\"idle\",\"connections\":%u}\n", options.connections);
-    fflush(stdout);
-    char byte;
-    if (read(0, &byte, 1) < 0) die("stdin: %s", strerror(errno));
+    hold(options.connections);
     return;
   }
   for (deadline = now_ns() + (uint64_t)(options.warmup * 1e9); now_ns() < deadline;) loop_once(deadline);

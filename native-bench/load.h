@@ -123,8 +123,8 @@ void service_listen(struct sockaddr_in address, struct listener_spec spec);
 void service_turn(struct connection *c, uint32_t events);
 
 /* load-client.c */
-void client_establish(void); /* starts what a run needs before its first request */
-bool client_established(void);
+void client_establish(unsigned most); /* starts what a run needs before its first request, or only part of it */
+bool client_established(unsigned most);
 void client_begin(void); /* first request of every connection */
 void client_window(uint64_t now); /* what is due, and whose latency counts, begins now */
 void client_schedule(uint64_t now);

