@@ -304,11 +304,12 @@ export class Proxy {
       throw thrown;
     }
     this.#limitConnections(config);
+    // First: whoever closes a socket last resets its queue, and only a worker empties that before.
+    this.#sockets.commit(config.listeners, addresses);
     const committed = workers.commit(generation);
     this.#generation = generation;
     this.#config = config;
     this.#clusters.commit(clusters);
-    this.#sockets.commit(config.listeners, addresses);
     this.#identities.commit(config, identities);
     this.#log.level(config.log.level);
     await committed;

@@ -86,6 +86,10 @@ export class Worker implements Surroundings {
   #prepared: { readonly generation: Generation; readonly opened: Map<string, Open> } | null = null;
   /** Views of earlier generations in which connections wait for a first answer; none for longer than `timeouts.connect`. */
   #retired: ClusterView[] = [];
+  /** Closed listeners that still accept who waited for them. */
+  readonly #finishing = new Set<Open>();
+  /** The generation whose commit is to be answered. */
+  #committed: number | null = null;
   #draining = false;
 
   constructor(
@@ -113,7 +117,8 @@ export class Worker implements Surroundings {
         return this.#prepare(command.plan);
       case "commit":
         this.#commit(command.generation);
-        this.#emit({ type: "committed", generation: command.generation });
+        this.#committed = command.generation;
+        this.#lookFinished();
         return;
       case "abort":
         return this.#abort(command.generation);
@@ -179,7 +184,7 @@ export class Worker implements Surroundings {
   ended(connection: Connection): void {
     this.#connections.delete(connection);
     if (connection.listener.logged) this.#log(accessLine(connection.record));
-    if (this.#draining && this.#connections.size === 0) this.#drained();
+    this.#lookDrained();
   }
 
   /** Reports a fault that was contained: by a connection, or by the transport. */
@@ -284,7 +289,7 @@ export class Worker implements Surroundings {
     }
     for (const [key, open] of this.#open) {
       if (wanted.has(key)) continue;
-      open.listening.close();
+      this.#finish(open);
       this.#open.delete(key);
     }
     for (const open of prepared.opened.values()) {
@@ -333,8 +338,31 @@ export class Worker implements Surroundings {
 
   #drain(): void {
     this.#draining = true;
-    this.#closeListeners();
-    if (this.#connections.size === 0) this.#drained();
+    for (const open of this.#open.values()) this.#finish(open);
+    this.#open.clear();
+    this.#lookDrained();
+  }
+
+  /** Closes a listener in order: who waits for it is served. */
+  #finish(open: Open): void {
+    this.#finishing.add(open);
+    open.listening.finish(() => {
+      this.#finishing.delete(open);
+      this.#lookFinished();
+    });
+  }
+
+  /** A commit is over when the addresses that it gave up are free again, a drain when nobody is left. */
+  #lookFinished(): void {
+    if (this.#finishing.size > 0) return;
+    const generation = this.#committed;
+    this.#committed = null;
+    if (generation !== null) this.#emit({ type: "committed", generation });
+    this.#lookDrained();
+  }
+
+  #lookDrained(): void {
+    if (this.#draining && this.#finishing.size === 0 && this.#connections.size === 0) this.#drained();
   }
 
   /** Told once. */
@@ -345,7 +373,7 @@ export class Worker implements Surroundings {
   }
 
   #closeListeners(): void {
-    for (const open of this.#open.values()) open.listening.close();
+    for (const open of [...this.#open.values(), ...this.#finishing]) open.listening.close();
     this.#open.clear();
   }
 

@@ -58,8 +58,13 @@ export interface ListenOptions {
 export interface Listening {
   /** The bound address (port 0 resolved). */
   readonly address: SocketAddress;
-  /** Stops accepting at once. Streams already accepted live on. */
+  /** Stops accepting at once: who waits in the kernel's queue is reset. Streams already accepted live on. */
   close(): void;
+  /**
+   * The orderly end: who waits in the queue is accepted still, because for him the connection stands already; then it closes and
+   * calls `finished`. Who comes behind the last of them is refused.
+   */
+  finish(finished: () => void): void;
 }
 
 export interface DialOptions {

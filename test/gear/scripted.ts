@@ -81,6 +81,11 @@ export class ScriptedListening implements Listening {
   close(): void {
     this.closed = true;
   }
+
+  finish(finished: () => void): void {
+    this.close();
+    finished();
+  }
 }
 
 export interface ScriptedDial {

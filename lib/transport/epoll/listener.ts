@@ -38,6 +38,7 @@ import {
 } from "../../ffi/layout.ts";
 import { accept4, close, eventfd, fcntl, setNonBlocking } from "../../ffi/libc.ts";
 import { decodeSockaddr } from "../../ffi/sockaddr.ts";
+import { BACKLOG } from "../../listen/backlog.ts";
 import type { Task, Timer } from "../../timing/wheel.ts";
 import { formatAddress, type SocketAddress } from "../../wire/address.ts";
 import type { Accepted, Listening } from "../transport.ts";
@@ -48,6 +49,8 @@ import { EpollStream, WATCH_INPUT } from "./stream.ts";
 // Alone, take what the queue has; beside others leave them their share (HAProxy: 4).
 const BATCH_ALONE = 64;
 const BATCH_SHARED = 4;
+// The last batch: all that can wait, and as many that come meanwhile; a flood must not keep us for ever.
+const LONGEST_QUEUE = 2 * BACKLOG;
 // Until the next try after descriptors or memory ran out.
 const REST_MS = 100;
 
@@ -116,9 +119,22 @@ export class Listener implements Listening, Source, Task {
     this.#release();
   }
 
+  finish(finished: () => void): void {
+    if (!this.#closed) {
+      this.#accept(LONGEST_QUEUE);
+      this.close();
+    }
+    this.#gear.loop.defer(finished);
+  }
+
   onEvents(): void {
+    this.#accept(this.#batch);
+  }
+
+  /** Until nobody waits, but at most `most`. */
+  #accept(most: number): void {
     const { cell, cellInts, address, addressBytes } = this.#gear.memory;
-    for (let left = this.#batch; left > 0 && !this.#closed; left--) {
+    for (let left = most; left > 0 && !this.#closed; left--) {
       cellInts[0] = addressBytes.length;
       const descriptor = accept4(this.descriptor, address, cell, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (descriptor >= 0) {

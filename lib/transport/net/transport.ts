@@ -47,7 +47,9 @@ function listen(
   ready: (error: ProxyError | null) => void,
 ): Listening {
   const path = options.address.kind === "unix" ? options.address.path : null;
+  let came = 0;
   const server: Server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+    came += 1;
     prepare(socket);
     const { local, remote } = socketAddresses(socket, path);
     const stream = new NetStream(socket, clock, local, remote);
@@ -84,6 +86,23 @@ function listen(
     },
     close: () => {
       server.close();
+    },
+    finish: (finished) => {
+      // libuv accepts in every turn in which somebody waits. So a whole turn that brought nobody says that the queue is empty; under
+      // a flood there is none, and then the queue that there was has been served after as many turns as it can be long.
+      let before = -1;
+      let left = BACKLOG;
+      const look = (): void => {
+        left -= 1;
+        if (came !== before && left > 0) {
+          before = came;
+          setImmediate(look);
+          return;
+        }
+        server.close();
+        finished();
+      };
+      setImmediate(look);
     },
   };
 }
