@@ -192,10 +192,12 @@ export class EpollTlsChannel implements TlsChannel {
       lib.SSL_shutdown(this.#ssl);
       this.#closeNotified = true;
       const left = this.#flush();
-      if (left < 0) return left;
+      if (left === WOULD_BLOCK || (left < 0 && this.#input !== 0)) return left;
     }
     this.#ended = true;
-    return shutdown(this.#descriptor, SHUT_WR);
+    const result = shutdown(this.#descriptor, SHUT_WR);
+    // Who has said close_notify may have closed for good (RFC 8446 section 6.1): then ours is answered by a reset, and nothing is lost.
+    return this.#input === 0 ? 0 : result;
   }
 
   unsent(): boolean {
