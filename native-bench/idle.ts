@@ -34,7 +34,9 @@ export async function measureIdle(
     try {
       await delay(quick ? SETTLE_MS : (START_MS[contender.kind] ?? SETTLE_MS));
       const atStart = memory(running.pid);
-      const load = ["idle", "--connections", String(connections), "--sources", "8"];
+      // What an idle connection keeps depends on the group, and this one all clients of today offer first.
+      const group = shape === "terminate" ? ["--group", "X25519"] : [];
+      const load = ["idle", ...group, "--connections", String(connections), "--sources", "8"];
       const held = await holdIdle(setting.generator, loadOptions(setting, running, load), 90_000);
       await delay(SETTLE_MS);
       const tenth = memory(running.pid);

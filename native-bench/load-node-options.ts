@@ -27,6 +27,7 @@ const { values, positionals } = parseArgs({
     sources: { type: "string", default: "1" },
     from: { type: "string", default: "127.0.0.2" },
     "tls-version": { type: "string", default: "1.3" },
+    group: { type: "string", default: "P-256" },
   },
 });
 

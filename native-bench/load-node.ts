@@ -34,7 +34,7 @@ const terms = {
   minVersion: `TLSv${given["tls-version"]}` as tls.SecureVersion,
   maxVersion: `TLSv${given["tls-version"]}` as tls.SecureVersion,
   ciphers: `${TLS13_CIPHER}:${TLS12_CIPHERS}`,
-  ecdhCurve: "P-256",
+  ecdhCurve: given.group,
 };
 const counts = {
   operations: 0,

@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct options options = {
-  .size = 100, .connections = 1, .sources = 1, .seconds = 2, .warmup = 0.3, .cpu = -1, .tls_minor = 3,
+  .size = 100, .connections = 1, .sources = 1, .seconds = 2, .warmup = 0.3, .cpu = -1, .tls_minor = 3, .group = "P-256",
   .target = {.sin_family = AF_INET}, .service = {.sin_family = AF_INET}, .from = 0x7f000002,
 };
 
@@ -21,6 +21,7 @@ static const char usage[] =
   "  --rate PER_S      open loop              --spin            do not sleep between due times\n"
   "  --tls             clients speak TLS      --service-tls     the service speaks TLS\n"
   "  --tls-version V   1.2 or 1.3 (1.3)       --resume          offer the last ticket\n"
+  "  --group G         of the key exchange (P-256)\n"
   "  --ca F --cert F --key F --sni NAME       --close client-rst | client-fin | service-fin (crr)\n"
   "  --hello           begin with a ClientHello (crr, bulk)\n"
   "  --idle N          further connections that stay silent\n"
@@ -67,7 +68,7 @@ int options_read(int argc, char **argv) {
   static const struct option longs[] = {
     {"target", 1, 0, 't'}, {"service", 1, 0, 's'}, {"connections", 1, 0, 'c'}, {"size", 1, 0, 'b'}, {"seconds", 1, 0, 'd'},
     {"warmup", 1, 0, 'w'}, {"rate", 1, 0, 'r'}, {"spin", 0, 0, 'S'}, {"tls", 0, 0, 'T'}, {"service-tls", 0, 0, 'U'},
-    {"tls-version", 1, 0, 'V'}, {"resume", 0, 0, 'R'}, {"hello", 0, 0, 'H'}, {"ca", 1, 0, 'a'}, {"cert", 1, 0, 'e'},
+    {"tls-version", 1, 0, 'V'}, {"group", 1, 0, 'g'}, {"resume", 0, 0, 'R'}, {"hello", 0, 0, 'H'}, {"ca", 1, 0, 'a'}, {"cert", 1, 0, 'e'},
     {"key", 1, 0, 'k'}, {"sni", 1, 0, 'n'}, {"close", 1, 0, 'x'}, {"idle", 1, 0, 'i'}, {"sources", 1, 0, 'o'},
     {"from", 1, 0, 'f'}, {"cpu", 1, 0, 'p'}, {"watch", 1, 0, 'W'}, {"verify", 0, 0, 'v'}, {0, 0, 0, 0}};
   for (int o; (o = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -83,6 +84,7 @@ int options_read(int argc, char **argv) {
       case 'T': options.tls = true; break;
       case 'U': options.service_tls = true; break;
       case 'V': options.tls_minor = tls_minor(optarg); break;
+      case 'g': options.group = optarg; break;
       case 'R': options.resume = true; break;
       case 'H': options.hello = true; break;
       case 'a': options.ca = optarg; break;

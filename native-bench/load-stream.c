@@ -47,7 +47,7 @@ static SSL_CTX *context(const SSL_METHOD *method) {
   SSL_CTX_set_max_proto_version(ctx, version);
   SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256");
   SSL_CTX_set_cipher_list(ctx, "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256");
-  SSL_CTX_set1_groups_list(ctx, "P-256");
+  SSL_CTX_set1_groups_list(ctx, options.group);
   SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
   if (options.ca && SSL_CTX_load_verify_locations(ctx, options.ca, NULL) != 1) die("cannot read %s", options.ca);
   if (options.cert && SSL_CTX_use_certificate_chain_file(ctx, options.cert) != 1) die("cannot read %s", options.cert);

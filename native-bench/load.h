@@ -47,6 +47,7 @@ struct options {
   bool has_service;
   bool tls, service_tls, resume, verify, spin, hello;
   int tls_minor; /* of TLS 1.x, both sides */
+  const char *group; /* of the key exchange, both sides */
   const char *ca, *cert, *key, *name_sni, *alpn;
   enum closing closing;
   unsigned connections, idle, sources;

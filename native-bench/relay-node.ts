@@ -55,7 +55,7 @@ const service = tlsIn(shape)
       {
         ...identity(cert!, key!),
         ...terms,
-        ecdhCurve: "prime256v1",
+        ecdhCurve: "P-256:X25519",
         requestCert: true,
         rejectUnauthorized: true,
       },

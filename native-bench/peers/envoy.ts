@@ -36,7 +36,7 @@ function terms(version: TlsVersion, cert: string, key: string, ca: string, san: 
       tls_minimum_protocol_version: protocol,
       tls_maximum_protocol_version: protocol,
       cipher_suites: TLS12_CIPHERS.split(":"),
-      ecdh_curves: ["P-256"],
+      ecdh_curves: ["P-256", "X25519"],
     },
     tls_certificates: [{ certificate_chain: { filename: cert }, private_key: { filename: key } }],
     validation_context: { trusted_ca: { filename: ca }, ...match },

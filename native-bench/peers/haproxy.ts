@@ -27,7 +27,9 @@ function configuration(hop: Hop, tuned: boolean): string {
   const { certificates: c, shape } = hop;
   const versions = `ssl-min-ver TLSv${hop.tls} ssl-max-ver TLSv${hop.tls}`;
   const tls = `${versions} ciphersuites ${TLS13_CIPHER} ciphers ${TLS12_CIPHERS}`;
-  const bindTls = tlsIn(shape) ? `ssl crt ${c.both} ca-file ${c.ca} verify required curves P-256 ${tls}` : "";
+  const bindTls = tlsIn(shape)
+    ? `ssl crt ${c.both} ca-file ${c.ca} verify required curves P-256:X25519 ${tls}`
+    : "";
   const outTls = tlsOut(shape)
     ? `ssl crt ${c.clientBoth} ca-file ${c.ca} verify required sni str(${c.name}) verifyhost ${c.name} ${tls}`
     : "";

@@ -20,7 +20,7 @@ ${process.getuid?.() === 0 ? 'user = "root"' : ""}
 tls-protos = TLSv${hop.tls}
 ciphersuites = "${TLS13_CIPHER}"
 ciphers = "${TLS12_CIPHERS}"
-ecdh-curve = "P-256"
+ecdh-curve = "P-256:X25519"
 client-verify = required
 client-verify-ca = "${c.ca}"
 log-level = ${hop.accessLog ? 2 : 1}

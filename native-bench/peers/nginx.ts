@@ -29,7 +29,7 @@ function configuration(hop: Hop, tuned: boolean, module: string | null): string 
     server.push(
       `ssl_certificate ${c.cert}; ssl_certificate_key ${c.key};`,
       `ssl_client_certificate ${c.ca}; ssl_verify_client on; ssl_verify_depth 2;`,
-      `ssl_protocols TLSv${hop.tls}; ssl_ecdh_curve prime256v1;`,
+      `ssl_protocols TLSv${hop.tls}; ssl_ecdh_curve P-256:X25519;`,
       `ssl_conf_command Ciphersuites ${TLS13_CIPHER}; ssl_ciphers ${TLS12_CIPHERS};`,
     );
   }

@@ -25,7 +25,7 @@ verifyChain = yes
 ${client ? `checkHost = ${c.name}\nsni = ${c.name}` : "requireCert = yes"}
 sslVersion = TLSv${hop.tls}
 ciphersuites = ${TLS13_CIPHER}
-curves = P-256
+curves = P-256:X25519
 ciphers = ${TLS12_CIPHERS}
 TIMEOUTclose = 0
 TIMEOUTconnect = 5
