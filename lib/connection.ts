@@ -595,6 +595,9 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
         );
       }
       case "originate":
+        // It has said nothing that an alert could answer.
+        this.#upstream!.reset();
+        this.#upstream = null;
         return this.#dialFailed(
           "upstream_handshake_failed",
           `${this.#endpoint!.key}: no complete TLS handshake within ${timeouts.handshake} ms`,
