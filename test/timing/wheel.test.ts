@@ -59,10 +59,12 @@ describe("wheel", () => {
   it("lets a timer start itself again from its own run", () => {
     const { clock, wheel, go } = setUp();
     const at: number[] = [];
-    const timer = wheel.createTimer({ expired: () => {
-      at.push(clock.now);
-      timer.start(0);
-    } });
+    const timer = wheel.createTimer({
+      expired: () => {
+        at.push(clock.now);
+        timer.start(0);
+      },
+    });
     timer.start(0);
     for (let now = 1; now <= 5 * TICK; now++) go(now);
     assert.deepEqual(at, [TICK, 2 * TICK, 3 * TICK, 4 * TICK, 5 * TICK]);
@@ -71,14 +73,18 @@ describe("wheel", () => {
   it("lets a run stop another timer that is due in the same tick", () => {
     const { wheel, go } = setUp();
     const fired: string[] = [];
-    const one = wheel.createTimer({ expired: () => {
-      fired.push("one");
-      two.stop();
-    } });
-    const two = wheel.createTimer({ expired: () => {
-      fired.push("two");
-      one.stop();
-    } });
+    const one = wheel.createTimer({
+      expired: () => {
+        fired.push("one");
+        two.stop();
+      },
+    });
+    const two = wheel.createTimer({
+      expired: () => {
+        fired.push("two");
+        one.stop();
+      },
+    });
     one.start(10);
     two.start(10);
     go(100);
@@ -91,10 +97,12 @@ describe("wheel", () => {
     let fired = 0;
     for (let index = 0; index < 3; index++) {
       wheel
-        .createTimer({ expired: () => {
-          fired++;
-          if (fired === 2) throw new Error("broken");
-        } })
+        .createTimer({
+          expired: () => {
+            fired++;
+            if (fired === 2) throw new Error("broken");
+          },
+        })
         .start(10);
     }
     assert.throws(() => go(16), /broken/);
@@ -123,9 +131,11 @@ describe("wheel", () => {
       const { clock, wheel, go } = setUp(12_345);
       let at = 0;
       wheel
-        .createTimer({ expired: () => {
-          at = clock.now;
-        } })
+        .createTimer({
+          expired: () => {
+            at = clock.now;
+          },
+        })
         .start(span);
       let steps = 0;
       while (at === 0) {
