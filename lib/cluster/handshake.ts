@@ -4,6 +4,8 @@
  */
 import { isIP } from "node:net";
 import { type ConnectionOptions, connect } from "node:tls";
+import { pemTexts } from "../tls/pem.ts";
+import { shownLeaf } from "../tls/shown.ts";
 import type { Peer, TlsContextSpec } from "../transport/transport.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { ConnectTls } from "./probe.ts";
@@ -29,16 +31,17 @@ export function connectTlsWith(
       if (spec.cert !== null) options.cert = spec.cert;
       if (spec.key !== null) options.key = spec.key;
       if (spec.ca !== null) options.ca = spec.ca;
-      if (spec.crl !== null) options.crl = spec.crl;
+      // Node reads one list from each text and would ignore the others.
+      if (spec.crl !== null) options.crl = pemTexts(spec.crl, "X509 CRL");
       if (spec.alpn.length > 0) options.ALPNProtocols = [...spec.alpn];
       if (name !== null && isIP(name) === 0) options.servername = name; // RFC 6066: no IP literals
       const stream = connect(options);
       stream.on("error", reject); // stays: an error after the first must not go unheard
       stream.once("close", () => reject(new Error("closed during the handshake")));
       stream.once("secureConnect", () => {
-        const der = stream.getPeerX509Certificate()?.raw;
+        const der = shownLeaf(stream);
         const denied =
-          der === undefined ? new Error("no certificate was presented") : spec.authorise(peerOf(der), name);
+          der === null ? new Error("no certificate was presented") : spec.authorise(peerOf(der), name);
         if (denied === null) resolve(stream);
         else {
           stream.destroy();

@@ -2,7 +2,12 @@
  * One proxy between a client and a service, with TLS on none, one or both legs; the scenario sees plaintext at both ends.
  */
 import type { Socket } from "node:net";
-import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from "node:tls";
+import {
+  connect as connectTls,
+  createServer as createTlsServer,
+  type TLSSocket,
+  type TlsOptions,
+} from "node:tls";
 import type { ConfigInput } from "../../lib/config/parse.ts";
 import { authority, identityFiles, leaf } from "./certificates.ts";
 import { type Scene, Service, type Stage } from "./scene.ts";
@@ -93,12 +98,16 @@ export async function tlsClient(scene: Scene, port: number, servername: string):
 }
 
 /** A TLS service that demands a certificate of the test CA. */
-export async function tlsService(scene: Scene, talk: (socket: Socket) => void): Promise<Service> {
+export async function tlsService(
+  scene: Scene,
+  talk: (socket: Socket) => void,
+  options: TlsOptions = {},
+): Promise<Service> {
   const { cert, key } = await leaf("server");
   const ca = (await authority()).cert;
   const sockets = new Set<Socket>();
   const server = createTlsServer(
-    { cert, key, ca, requestCert: true, rejectUnauthorized: true, ...HALF_OPEN },
+    { cert, key, ca, requestCert: true, rejectUnauthorized: true, ...HALF_OPEN, ...options },
     (socket) => {
       sockets.add(socket);
       socket.on("close", () => sockets.delete(socket));

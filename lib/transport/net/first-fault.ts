@@ -29,24 +29,39 @@ export interface Fault {
 const CLIENT = ["1.3.6.1.5.5.7.3.2"];
 const SERVER = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.4.1.311.10.3.3", "2.16.840.1.113730.4.1"];
 
+/** Node does not list an issuer that may not sign; OpenSSL finds it nevertheless, and says so last. */
+const MAY_NOT_SIGN = "key usage does not include certificate signing";
+
 /** OpenSSL's bound is 100; a chain that is longer has been refused for its bytes. */
 const DEEPEST = 100;
 
-/** Null where it is one that Node does not show, and then tells. `leaf` with the chain that was sent; `side`: ours; `now`: Unix ms. */
+/**
+ * Null where it is one that Node does not show, and then `told`, OpenSSL's own words, are to be believed. `shown`: the leaf, and
+ * what was sent with it; `side`: ours; `now`: Unix ms.
+ */
 export function firstFault(
-  leaf: X509Certificate,
+  shown: readonly X509Certificate[],
   anchors: readonly X509Certificate[],
   side: "server" | "client",
+  told: string,
   now: number,
 ): Fault | null {
+  const [leaf, ...sent] = shown;
+  if (leaf === undefined) return null;
   const chain = [leaf];
-  const name = climb(chain, anchors) ?? misused(chain, side) ?? spent(chain, now);
+  const name =
+    told === MAY_NOT_SIGN
+      ? "INVALID_CA"
+      : (climb(chain, sent, anchors) ?? misused(chain, side) ?? spent(chain, now));
   return name === null ? null : { name, detail: WORDS[name] };
 }
 
 /** Completes the chain up to an anchor that vouches for itself; what stops it is the fault. */
-function climb(chain: X509Certificate[], anchors: readonly X509Certificate[]): Fault["name"] | null {
-  const sent = sentWith(chain[0]!);
+function climb(
+  chain: X509Certificate[],
+  sent: readonly X509Certificate[],
+  anchors: readonly X509Certificate[],
+): Fault["name"] | null {
   while (chain.length <= DEEPEST) {
     const top = chain.at(-1)!;
     const trusted = anchors.some((anchor) => anchor.raw.equals(top.raw));
@@ -61,19 +76,6 @@ function climb(chain: X509Certificate[], anchors: readonly X509Certificate[]): F
     chain.push(above);
   }
   return null;
-}
-
-/** The certificates that came behind the leaf. */
-function sentWith(leaf: X509Certificate): X509Certificate[] {
-  const sent: X509Certificate[] = [];
-  for (let next = above(leaf); next !== undefined && sent.length < DEEPEST; next = above(next))
-    sent.push(next);
-  return sent;
-}
-
-/** Node's types do not know that it may be missing. */
-function above(certificate: X509Certificate): X509Certificate | undefined {
-  return certificate.issuerCertificate;
 }
 
 /** By name and key identifiers. Signatures are looked at later, and so is whether it may sign, which `checkIssued` mixes in. */

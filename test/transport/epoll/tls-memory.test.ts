@@ -3,7 +3,6 @@
  * so mallinfo(3) sees what JavaScript's own heap would hide.
  */
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
 import { type TestContext, test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -13,6 +12,7 @@ import { bind } from "../../../lib/ffi/library.ts";
 import { createTlsEngine, type EpollTlsEngine } from "../../../lib/transport/epoll/tls.ts";
 import type { EpollTlsChannel } from "../../../lib/transport/epoll/tls-channel.ts";
 import type { EpollTlsContext } from "../../../lib/transport/epoll/tls-context.ts";
+import { mallocInUse } from "../../gear/malloc.ts";
 import { clientSpec, engine, room, serverSpec, shrink } from "./tls-gear.ts";
 
 const ROUNDS = 100;
@@ -22,28 +22,11 @@ const NOISE = 100;
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
-const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi")["default"];
-const FIELDS = [
-  "arena",
-  "ordblks",
-  "smblks",
-  "hblks",
-  "hblkhd",
-  "usmblks",
-  "fsmblks",
-  "uordblks",
-  "fordblks",
-  "keepcost",
-];
-const mallinfo2 = koffi
-  .load(null)
-  .func("mallinfo2", koffi.struct(Object.fromEntries(FIELDS.map((field) => [field, "size_t"]))), []);
 const socketpair = bind("socketpair", "int", ["int", "int", "int", "intptr_t"]);
 
 function inUse(): number {
   collect();
-  const info = mallinfo2() as Record<string, number>;
-  return Number(info["uordblks"]) + Number(info["hblkhd"]);
+  return mallocInUse();
 }
 
 /**
