@@ -160,7 +160,12 @@ export function mint(signer: Signer, shape: Shape): Buffer {
 }
 
 function integer(value: number): Buffer {
-  return element(0x02, Buffer.from(value < 128 ? [value] : [value >> 8, value & 255]));
+  return element(0x02, integerOf(value));
+}
+
+/** The content of an INTEGER below 2^15. */
+export function integerOf(value: number): Buffer {
+  return Buffer.from(value < 128 ? [value] : [value >> 8, value & 255]);
 }
 
 /** A UTCTime of these Unix ms. */
@@ -262,7 +267,42 @@ export function below(signer: Signer, commonName: string, shape: Shape = {}): Ro
   return { name: sequence(subject), key, der: mint(signer, { subject, key, extensions, ...shape }) };
 }
 
+export interface ListShape {
+  /** Serial numbers, contents of their INTEGERs. */
+  readonly revoked?: readonly Uint8Array[];
+  readonly from?: Uint8Array;
+  /** `null`: it does not say when the next one comes. */
+  readonly next?: Uint8Array | null;
+  readonly extensions?: readonly Uint8Array[];
+  readonly forged?: boolean;
+}
+
+/** A revocation list in DER, version 2; since yesterday and for a month unless the shape says otherwise. RFC 5280 section 5. */
+export function list(signer: Signer, shape: ListShape = {}): Buffer {
+  const { revoked = [], extensions = [], next = utcTime(Date.now() + 30 * DAY) } = shape;
+  const from = shape.from ?? utcTime(Date.now() - DAY);
+  const entries = revoked.map((one) => sequence(element(0x02, one), from));
+  const outer = algorithm(signer.key.kind, "sha256");
+  const signed = sequence(
+    integer(1),
+    outer,
+    signer.name,
+    from,
+    next ?? Buffer.alloc(0),
+    entries.length === 0 ? Buffer.alloc(0) : sequence(...entries),
+    extensions.length === 0 ? Buffer.alloc(0) : element(0xa0, sequence(...extensions)),
+  );
+  const seal = signature(signer.key, "sha256", signed);
+  if (shape.forged === true) seal[seal.length - 1]! ^= 1;
+  return sequence(signed, outer, element(0x03, Buffer.from([0]), seal));
+}
+
 /** As PEM, one block each. */
 export function pem(...certificates: readonly Uint8Array[]): string {
   return certificates.map((der) => pemText("CERTIFICATE", new Uint8Array(der).buffer)).join("");
+}
+
+/** The same for revocation lists. */
+export function listPem(...lists: readonly Uint8Array[]): string {
+  return lists.map((der) => pemText("X509 CRL", new Uint8Array(der).buffer)).join("");
 }
