@@ -49,14 +49,6 @@ export async function ended(stage: Stage, count: number): Promise<Access[]> {
   return lines;
 }
 
-/**
- * How a connection ended whose TLS peer closes right behind its close_notify, as browsers, curl and nginx do: our close_notify meets
- * a closed socket, and whether the reset that comes back is noticed before all is over is the kernel's affair.
- */
-export function over({ reason }: Access): string {
-  return reason === "client_reset" || reason === "upstream_reset" ? "ok" : reason;
-}
-
 /** What a TLS client saw. */
 export interface ClientVerdict {
   /** The fatal alert it received. */

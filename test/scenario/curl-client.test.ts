@@ -14,7 +14,7 @@ import type { Readable } from "node:stream";
 import { authority, directoryWith, type LeafName, leaf } from "../gear/certificates.ts";
 import { ran } from "../gear/command.ts";
 import { edge, MUTUAL } from "../gear/edge.ts";
-import { ended, over } from "../gear/peers.ts";
+import { ended } from "../gear/peers.ts";
 import { needs } from "../gear/programs.ts";
 import { type Scene, scenario, TRANSPORTS } from "../gear/scene.ts";
 
@@ -106,7 +106,7 @@ scenario(
     assert.match(refused.stderr, /alert/);
     const lines = await ended(stage, 3);
     assert.deepEqual(
-      lines.map((line) => [over(line), line.alpn, line.tls, line.peer?.subject]),
+      lines.map(({ reason, alpn, tls, peer }) => [reason, alpn, tls, peer?.subject]),
       [
         ["ok", "http/1.1", "TLSv1.2", "CN=alice,OU=ops"],
         ["ok", "http/1.1", "TLSv1.3", "CN=alice,OU=ops"],
@@ -143,7 +143,8 @@ scenario(
     assert.equal(line!.alpn, "h2");
     assert.equal(line!.peer, undefined, "nobody looked into it");
     assert(line!.bytes_down > BODY.length);
-    assert.equal(over(line!), "ok");
+    // It closes when it has what it wanted, whatever the service still says; that is answered by a reset.
+    assert.match(line!.reason, /^(?:ok|client_reset)$/);
   },
   TRANSPORTS,
   needs("curl"),

@@ -9,7 +9,7 @@ import { connect as connectTls } from "node:tls";
 import { leaf } from "../gear/certificates.ts";
 import { edge, MUTUAL } from "../gear/edge.ts";
 import { haproxy } from "../gear/haproxy.ts";
-import { ended, over } from "../gear/peers.ts";
+import { ended } from "../gear/peers.ts";
 import { needs } from "../gear/programs.ts";
 import { readAll, type Scene, type Service, scenario, TRANSPORTS } from "../gear/scene.ts";
 
@@ -71,7 +71,7 @@ scenario(
     });
     await there(secure);
     const [through] = await ended(tls, 1);
-    assert.equal(over(through!), "ok");
+    assert.equal(through!.reason, "ok");
     assert.equal(through!.source, behindIt);
     assert.equal(through!.peer?.subject, "CN=alice,OU=ops");
   },
@@ -113,7 +113,7 @@ scenario(
         await there(one);
       }
       for (const ending of await ended(originating, 3)) {
-        assert.equal(over(ending), "ok");
+        assert.equal(ending.reason, "ok");
         assert.equal(ending.upstream_peer?.subject, "CN=server");
       }
       assert.deepEqual(
