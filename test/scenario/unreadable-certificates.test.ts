@@ -8,6 +8,7 @@ import { shakeHands } from "../gear/bare-client.ts";
 import { leaf } from "../gear/certificates.ts";
 import { element, sequence, text } from "../gear/der.ts";
 import { edge, MUTUAL } from "../gear/edge.ts";
+import { bothSayTheSame, keep } from "../gear/judged.ts";
 import { attribute, keyOf, mint, root, type Shape } from "../gear/mint.ts";
 import { unknownExtension } from "../gear/odd-certificates.ts";
 import { ended, reasons } from "../gear/peers.ts";
@@ -74,4 +75,8 @@ scenario("certificates that cannot be parsed are refused with an alert", async (
     if (reason === "ok") assert.equal(peer?.subject, "CN=alice,OU=ops", rows[at]![0]);
   }
   assert.equal(service.accepted, reasons(stage, "in")["ok"]);
+  const seen = rows.map(([what]) => ({ what }));
+  keep(scene.transport, seen, lines);
 });
+
+bothSayTheSame();

@@ -29,7 +29,7 @@ const RESULTS: Readonly<Record<number, string>> = {
   21: "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
   22: "CERT_CHAIN_TOO_LONG",
   23: "CERT_REVOKED",
-  24: "INVALID_CA",
+  79: "INVALID_CA",
   25: "PATH_LENGTH_EXCEEDED",
   26: "INVALID_PURPOSE",
 };
@@ -79,6 +79,9 @@ export function resultFor(alert: number | undefined): number {
   return (alert === undefined ? undefined : RESULT_OF_ALERT[alert]) ?? RESULT_OF_UNKNOWN;
 }
 
+// Behind the alerts' reasons come those that all libraries share (ERR_R_ASN1_LIB and so on, err.h).
+const ALERTS = 256;
+
 /** What a failed call left in the queue, which is emptied. `doing`: `TLS handshake`. `version`: SSL_version(3). */
 export function queueFailure(lib: Openssl, label: string, doing: string, version: number): ProxyError {
   let words: string | null = null;
@@ -87,7 +90,7 @@ export function queueFailure(lib: Openssl, label: string, doing: string, version
   let missing = false;
   for (let code = lib.ERR_get_error(); code !== 0; code = lib.ERR_get_error()) {
     const reason = libraryOf(code) === ERR_LIB_SSL ? reasonOf(code) : 0;
-    if (reason >= SSL_R.ALERT) received = reason - SSL_R.ALERT;
+    if (reason >= SSL_R.ALERT && reason < SSL_R.ALERT + ALERTS) received = reason - SSL_R.ALERT;
     else if (reason === SSL_R.PEER_DID_NOT_RETURN_A_CERTIFICATE) missing = true;
     else sent ??= ALERT_OF_REASON[reason];
     // The oldest entry is the cause; what follows are the callers that passed it on.

@@ -48,7 +48,9 @@ export class Verdict {
 
   /** Who it is, as far as known; also after a refusal. */
   get peer(): Peer | null {
-    return this.#shown ?? this.#remembered;
+    if (this.#shown !== null || this.#remembered === null) return this.#shown;
+    // A session that was only offered proves nothing of whoever is there.
+    return this.#engine.lib.SSL_session_reused(this.#ssl) === 1 ? this.#remembered : null;
   }
 
   /** X509_verify_cert(3) in our words, then `authorise`. 1: verified and let in. */
