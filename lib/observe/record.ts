@@ -102,6 +102,8 @@ export function accessLine(record: ConnectionRecord): string {
   if (alpn !== null) line += `,"alpn":${JSON.stringify(alpn)}`;
   if (tls !== null) line += `,"tls":"${tls.version}","resumed":${tls.resumed}`;
   if (peer !== null) line += `,"peer":${peerJson(peer)}`;
+  if (upstreamTls !== null)
+    line += `,"upstream_tls":"${upstreamTls.version}","upstream_resumed":${upstreamTls.resumed}`;
   if (upstreamTls?.peer != null) line += `,"upstream_peer":${peerJson(upstreamTls.peer)}`;
   line += `,"reason":"${reason}"`;
   if (record.error !== null) line += `,"error":${JSON.stringify(record.error)}`;

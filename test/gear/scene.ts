@@ -32,6 +32,8 @@ export interface Access {
   readonly tls?: string;
   readonly resumed?: boolean;
   readonly peer?: { subject: string; san: string[]; fingerprint: string };
+  readonly upstream_tls?: string;
+  readonly upstream_resumed?: boolean;
   readonly upstream_peer?: { subject: string; san: string[]; fingerprint: string };
   readonly reason: string;
   readonly error?: string;

@@ -1,6 +1,6 @@
 /**
  * Ensures that an nginx that demands certificates is a fine upstream: it sees our identity and the name, its answers come whole, and
- * every connection but the first resumes the session, by its own count.
+ * every connection but the first resumes the session, by its count and by ours.
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -35,7 +35,12 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
       await eventually(() => upstream.log().length === 4, "four lines of nginx", upstream.said);
       const seen = (reused: string) => `${version} ${reused} CN=alice,OU=ops localhost 200`;
       assert.deepEqual(upstream.log(), [seen("."), seen("r"), seen("r"), seen("r")]);
-      for (const line of await ended(stage, 4)) assert.equal(line.upstream_peer?.subject, "CN=server");
+      const lines = await ended(stage, 4);
+      for (const line of lines) assert.equal(line.upstream_peer?.subject, "CN=server");
+      assert.deepEqual(
+        lines.map(({ upstream_tls, upstream_resumed }) => [upstream_tls, upstream_resumed]),
+        [false, true, true, true].map((resumed) => [version, resumed]),
+      );
       assert.deepEqual(reasons(stage, "in"), { ok: 4 });
     },
     TRANSPORTS,
