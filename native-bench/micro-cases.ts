@@ -151,7 +151,7 @@ function endpoints(count: number): EndpointSet {
 }
 
 function balancerCases(): Case[] {
-  const policies = ["round_robin", "least_connections", "source_hash"] as const;
+  const policies = ["round_robin", "random", "least_connections", "source_hash"] as const;
   return policies.flatMap((policy) =>
     [3, 100, 10_000].map((count) => {
       const balancer = createBalancer(policy, endpoints(count), Math.random);
