@@ -55,7 +55,9 @@ export class LineWriter {
 
   /** Takes a line with its newline; hands over what is full. False: no slot is free, and the line is lost. */
   add(line: string): boolean {
-    const most = line.length * UTF8_MOST;
+    let most = line.length * UTF8_MOST;
+    // Rare: a certificate with hundreds of names. Then it is worth counting.
+    if (most > SLOT_BYTES) most = Buffer.byteLength(line);
     if (this.#slot !== -1 && this.#length + most > SLOT_BYTES) this.flush();
     if (this.#slot === -1 && !this.#take(most)) return false;
     this.#length += this.#bytes.write(line, this.#slot * SLOT_BYTES + this.#length);

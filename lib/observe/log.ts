@@ -42,10 +42,11 @@ function openPlain(config: LogConfig, descriptor: number): Log {
   const destination = openDestination(descriptor, "buffer");
   // What was handed to the destination, in order: each is gone when as many bytes have been written.
   const pending: { readonly length: number; readonly written: (() => void) | null }[] = [];
-  let held = 0;
   let gone = 0;
+  /** Bytes of events among them. */
+  let held = 0;
   const hand = (bytes: Buffer, written: (() => void) | null): void => {
-    held += bytes.length;
+    if (written === null) held += bytes.length;
     pending.push({ length: bytes.length, written });
     destination.write(bytes as unknown as string);
   };
@@ -54,8 +55,8 @@ function openPlain(config: LogConfig, descriptor: number): Log {
     while (pending.length > 0 && pending[0]!.length <= gone) {
       const { length, written } = pending.shift()!;
       gone -= length;
-      held -= length;
-      written?.();
+      if (written === null) held -= length;
+      else written();
     }
   });
   const write = (text: string): void => {

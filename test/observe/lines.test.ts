@@ -68,8 +68,13 @@ test("a log that is behind is offered nothing before a slot is full", () => {
   assert.equal(writer.waiting, false);
 });
 
-test("a line larger than a slot is refused", () => {
-  const { writer } = bench();
-  assert.equal(writer.add("x".repeat(128 * KIB)), false);
+test("a line may fill a slot, and one that is larger is refused", () => {
+  const { writer, read } = bench();
+  const whole = `${"x".repeat(128 * KIB - 1)}\n`;
+  assert.equal(writer.add("before\n"), true);
+  assert.equal(writer.add(whole), true);
+  writer.flush();
+  assert.deepEqual([read(), read()], ["before\n", whole]);
+  assert.equal(writer.add(`x${whole}`), false);
   assert.equal(writer.add("fits\n"), true);
 });
