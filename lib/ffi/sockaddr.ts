@@ -5,6 +5,7 @@
 import { ProxyError } from "../errors.ts";
 import type { SocketAddress } from "../wire/address.ts";
 import { formatIp4, formatIp6, readIp } from "../wire/ip.ts";
+import { remembered } from "../wire/texts.ts";
 import { AF_INET, AF_INET6, AF_UNIX, SOCKADDR_IN, SOCKADDR_IN6, SOCKADDR_UN } from "./layout.ts";
 import { interfaceIndex } from "./libc.ts";
 import { allocate, type Memory } from "./memory.ts";
@@ -55,18 +56,8 @@ export function decodeSockaddr(bytes: Buffer, offset: number, length: number): S
   return { kind: "unix", path: (end < 0 ? path : path.subarray(0, end)).toString() };
 }
 
-// Clients come back, and one text for all their connections spares each its own. Bounded: past it the cache begins anew.
-const HOSTS = 4096;
-let hosts = new Map<number, string>();
-
-function hostOf(word: number): string {
-  const known = hosts.get(word);
-  if (known !== undefined) return known;
-  if (hosts.size === HOSTS) hosts = new Map();
-  const host = formatIp4(word);
-  hosts.set(word, host);
-  return host;
-}
+// Clients come back, and one text for all their connections spares each its own.
+const hostOf = remembered(formatIp4);
 
 function encodePath(path: string): Buffer {
   const text = Buffer.from(path);

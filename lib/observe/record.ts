@@ -7,6 +7,7 @@ import { randomFillSync } from "node:crypto";
 import type { Reason } from "../errors.ts";
 import type { Flow, Peer, TlsFacts } from "../transport/transport.ts";
 import { formatAddress, type SocketAddress } from "../wire/address.ts";
+import { remembered } from "../wire/texts.ts";
 
 /** Where in its life a connection is; shown by the live listing. */
 export type Phase = "sniff" | "handshake" | "pick" | "dial" | "originate" | "relay" | "ended";
@@ -173,16 +174,5 @@ function randomId(): string {
   return ids.slice(taken - ID_CHARS, taken);
 }
 
-// Texts that come back on every line (names, endpoints), quoted once. Bounded, because clients choose some of them:
-// past it the cache begins anew.
-const QUOTED_TEXTS = 4096;
-let quotedTexts = new Map<string, string>();
-
-function quote(text: string): string {
-  const known = quotedTexts.get(text);
-  if (known !== undefined) return known;
-  if (quotedTexts.size === QUOTED_TEXTS) quotedTexts = new Map();
-  const quoted = JSON.stringify(text);
-  quotedTexts.set(text, quoted);
-  return quoted;
-}
+// Names and endpoints come back on every line.
+const quote = remembered<string>(JSON.stringify);
