@@ -4,33 +4,22 @@
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { authority, leaf } from "../gear/certificates.ts";
-import { edge, MUTUAL } from "../gear/edge.ts";
-import { FarPeer } from "../gear/far.ts";
+import { ALIKE, farLegs } from "../gear/far-legs.ts";
 import { stalled } from "../gear/flow.ts";
-import { COMBINATIONS, NAME } from "../gear/legs.ts";
 import { enterNamespace, smallBuffers } from "../gear/namespace.ts";
 import { scenario, TRANSPORTS } from "../gear/scene.ts";
 
 const needs = enterNamespace(fileURLToPath(import.meta.url));
 if (needs.skip === false) smallBuffers();
 
-for (const [down, up] of [COMBINATIONS[0]!, COMBINATIONS[3]!]) {
+for (const legs of ALIKE) {
   scenario(
-    `each side ends while bytes for it are stuck: ${down} to ${up}`,
+    `each side ends while bytes for it are stuck: ${legs} to ${legs}`,
     async (scene) => {
-      const { cert: ca } = await authority();
-      const service = await FarPeer.start(scene);
-      const client = await FarPeer.start(scene);
-      const port = await service.listen(up === "tls" ? { ...(await leaf("server")), ca } : undefined);
-      const stage = await edge(scene, { port }, [down === "tls" ? MUTUAL : { tls: "none" }], {
-        identities: ["alice"],
-        cluster: up === "tls" ? { tls: { identity: "alice", server_name: NAME } } : {},
-      });
-      const tls = down === "tls" ? { ...(await leaf("alice")), ca, servername: NAME } : undefined;
+      const { stage, connect, accept } = await farLegs(scene, legs);
       for (const ender of ["service", "client"] as const) {
-        const here = await client.connect(stage.port("in"), tls);
-        const there = await service.accept(port);
+        const here = await connect();
+        const there = await accept();
         const [ends, sends] = ender === "client" ? [here, there] : [there, here];
         await sends.flood();
         await stalled(stage);

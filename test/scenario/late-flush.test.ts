@@ -3,30 +3,19 @@
  * everything, and whoever reads has begun late. Either side, plain and over TLS.
  */
 import assert from "node:assert/strict";
-import { authority, leaf } from "../gear/certificates.ts";
-import { edge, MUTUAL } from "../gear/edge.ts";
-import { FarPeer } from "../gear/far.ts";
+import { ALIKE, farLegs } from "../gear/far-legs.ts";
 import { stalled } from "../gear/flow.ts";
-import { COMBINATIONS, NAME } from "../gear/legs.ts";
 import { scenario } from "../gear/scene.ts";
 
 // Envoy's test sends as much. More than the sockets on the way hold.
 const SIZE = 50 * 1024 * 1024;
 
-for (const [down, up] of [COMBINATIONS[0]!, COMBINATIONS[3]!]) {
+for (const legs of ALIKE) {
   for (const sender of ["client", "service"] as const) {
-    scenario(`the ${sender} is gone before its bytes have arrived: ${down} to ${up}`, async (scene) => {
-      const { cert: ca } = await authority();
-      const service = await FarPeer.start(scene);
-      const client = await FarPeer.start(scene);
-      const port = await service.listen(up === "tls" ? { ...(await leaf("server")), ca } : undefined);
-      const stage = await edge(scene, { port }, [down === "tls" ? MUTUAL : { tls: "none" }], {
-        identities: ["alice"],
-        cluster: up === "tls" ? { tls: { identity: "alice", server_name: NAME } } : {},
-      });
-      const tls = down === "tls" ? { ...(await leaf("alice")), ca, servername: NAME } : undefined;
-      const here = await client.connect(stage.port("in"), tls);
-      const there = await service.accept(port);
+    scenario(`the ${sender} is gone before its bytes have arrived: ${legs} to ${legs}`, async (scene) => {
+      const { client, service, stage, connect, accept } = await farLegs(scene, legs);
+      const here = await connect();
+      const there = await accept();
       const [from, to] = sender === "client" ? [here, there] : [there, here];
       const finished = from.bulk(SIZE).then(() => from.finish());
       const flow = await stalled(stage);

@@ -5,11 +5,9 @@
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { authority, leaf } from "../gear/certificates.ts";
-import { edge, MUTUAL } from "../gear/edge.ts";
-import { type FarBytes, FarPeer } from "../gear/far.ts";
+import type { FarBytes } from "../gear/far.ts";
+import { ALIKE, farLegs } from "../gear/far-legs.ts";
 import { memoryOf, stalled } from "../gear/flow.ts";
-import { COMBINATIONS, NAME } from "../gear/legs.ts";
 import { enterNamespace, smallBuffers } from "../gear/namespace.ts";
 import { ended } from "../gear/peers.ts";
 import { scenario, TRANSPORTS } from "../gear/scene.ts";
@@ -27,28 +25,18 @@ const CROWD = { plain: 200, tls: 60 };
 // More than the proxy and four small sockets hold.
 const SIZE = 200_003;
 
-for (const [down, up] of [COMBINATIONS[0]!, COMBINATIONS[3]!]) {
+for (const legs of ALIKE) {
   scenario(
-    `nobody reads, then everybody does: one, then ${CROWD[down]}, ${down} to ${up}`,
+    `nobody reads, then everybody does: one, then ${CROWD[legs]}, ${legs} to ${legs}`,
     async (scene) => {
-      const { cert: ca } = await authority();
-      const service = await FarPeer.start(scene);
-      const client = await FarPeer.start(scene);
-      const port = await service.listen(up === "tls" ? { ...(await leaf("server")), ca } : undefined);
-      const stage = await edge(scene, { port }, [down === "tls" ? MUTUAL : { tls: "none" }], {
-        identities: ["alice"],
-        cluster: up === "tls" ? { tls: { identity: "alice", server_name: NAME } } : {},
-      });
-      const tls = down === "tls" ? { ...(await leaf("alice")), ca, servername: NAME } : undefined;
+      const { stage, connect, accept } = await farLegs(scene, legs);
       const before = memoryOf();
-      for (const crowd of [1, CROWD[down]]) {
-        const here = await Promise.all(
-          Array.from({ length: crowd }, () => client.connect(stage.port("in"), tls)),
-        );
-        const there = await Promise.all(here.map(() => service.accept(port)));
+      for (const crowd of [1, CROWD[legs]]) {
+        const here = await Promise.all(Array.from({ length: crowd }, connect));
+        const there = await Promise.all(here.map(accept));
         const all = [...here, ...there];
         const sent = Promise.all(all.map((socket) => socket.bulk(SIZE).then(() => socket.finish())));
-        const ceiling = ONCE + crowd * EACH[down];
+        const ceiling = ONCE + crowd * EACH[legs];
         const flow = await stalled(stage, () => {
           const more = memoryOf() - before;
           assert(more < ceiling, `${more / MIB} MiB more for ${crowd}`);

@@ -3,33 +3,19 @@
  * stays bounded meanwhile, and once it goes on every byte arrives, both ways.
  */
 import assert from "node:assert/strict";
-import { authority, leaf } from "../gear/certificates.ts";
-import { edge, MUTUAL } from "../gear/edge.ts";
-import { FarPeer } from "../gear/far.ts";
+import { ALIKE, farLegs } from "../gear/far-legs.ts";
 import { memoryOf, moved, stalled } from "../gear/flow.ts";
-import { COMBINATIONS, NAME } from "../gear/legs.ts";
 import { scenario } from "../gear/scene.ts";
 
 const MIB = 1024 * 1024;
 // What is on its way in one connection, and what Node's heap and pools grow by when a flow begins.
 const CEILING = 24 * MIB;
 
-// Both TLS legs at once meet what one of them meets.
-for (const [down, up] of [COMBINATIONS[0]!, COMBINATIONS[3]!]) {
-  scenario(`each side stands still in the middle of bulk: ${down} to ${up}`, async (scene) => {
-    const { cert: ca } = await authority();
-    const service = await FarPeer.start(scene);
-    const client = await FarPeer.start(scene);
-    const port = await service.listen(up === "tls" ? { ...(await leaf("server")), ca } : undefined);
-    const stage = await edge(scene, { port }, [down === "tls" ? MUTUAL : { tls: "none" }], {
-      identities: ["alice"],
-      cluster: up === "tls" ? { tls: { identity: "alice", server_name: NAME } } : {},
-    });
-    const here = await client.connect(
-      stage.port("in"),
-      down === "tls" ? { ...(await leaf("alice")), ca, servername: NAME } : undefined,
-    );
-    const there = await service.accept(port);
+for (const legs of ALIKE) {
+  scenario(`each side stands still in the middle of bulk: ${legs} to ${legs}`, async (scene) => {
+    const { client, service, stage, connect, accept } = await farLegs(scene, legs);
+    const here = await connect();
+    const there = await accept();
     await Promise.all([here.read(), there.read(), here.flood(), there.flood()]);
     let flow = await moved(stage, { up: 8 * MIB, down: 8 * MIB });
 
