@@ -10,8 +10,9 @@ import { Connection, type Surroundings } from "./connection.ts";
 import { asProxyError, ProxyError } from "./errors.ts";
 import { compile, type Generation, type ListenerScope, type Plan, socketKey } from "./generation.ts";
 import { type SharedSources, SourceCounts } from "./listen/sources.ts";
+import { AccessLog } from "./observe/access-log.ts";
 import { LineWriter, type SharedLines } from "./observe/lines.ts";
-import { accessLine, liveRow } from "./observe/record.ts";
+import { liveRow } from "./observe/record.ts";
 import type { Timer } from "./timing/wheel.ts";
 import type { Listening, Stream, Transport } from "./transport/transport.ts";
 import type { SocketAddress } from "./wire/address.ts";
@@ -77,9 +78,9 @@ export class Worker implements Surroundings {
   readonly #shared: Shared;
   readonly #sources: SourceCounts;
   readonly #emit: (event: Event) => void;
-  readonly #connections = new Set<Connection>();
+  readonly #connections: Connection[] = [];
   readonly #open = new Map<string, Open>();
-  readonly #lines: LineWriter;
+  readonly #log: AccessLog;
   readonly #offerTimer: Timer;
   readonly #beatTimer: Timer;
   #current: Generation | null = null;
@@ -104,7 +105,8 @@ export class Worker implements Surroundings {
     this.#shared = shared;
     this.#sources = new SourceCounts(shared.sources);
     this.#emit = emit;
-    this.#lines = new LineWriter(lines, (slot, length) => emit({ type: "lines", slot, length }));
+    const writer = new LineWriter(lines, (slot, length) => emit({ type: "lines", slot, length }));
+    this.#log = new AccessLog(writer, () => Atomics.add(shared.gauges, DROPPED_LINES, 1));
     this.#offerTimer = transport.timer({ expired: () => this.#offer() });
     this.#beatTimer = transport.timer({ expired: () => this.#beat() });
     this.#beat();
@@ -132,7 +134,7 @@ export class Worker implements Surroundings {
         return this.#drain();
       case "stop":
         this.#closeListeners();
-        for (const connection of this.#connections) connection.stop("drain");
+        for (const connection of [...this.#connections]) connection.stop("drain");
         this.#offerTimer.stop();
         this.#beatTimer.stop();
         this.flush();
@@ -182,8 +184,16 @@ export class Worker implements Surroundings {
   }
 
   ended(connection: Connection): void {
-    this.#connections.delete(connection);
-    if (connection.listener.logged) this.#log(accessLine(connection.record));
+    // The last one takes its place.
+    const last = this.#connections.pop()!;
+    if (last !== connection) {
+      this.#connections[connection.place] = last;
+      last.place = connection.place;
+    }
+    if (connection.listener.logged) {
+      if (!this.#log.waiting) this.#offerTimer.start(BATCH_MS);
+      this.#log.add(connection.record);
+    }
     this.#lookDrained();
   }
 
@@ -195,18 +205,12 @@ export class Worker implements Surroundings {
 
   /** Hands the lines that wait to control. */
   flush(): void {
-    this.#lines.flush();
+    this.#log.flush();
   }
 
   #offer(): void {
-    this.#lines.offer();
-    if (this.#lines.waiting) this.#offerTimer.start(BATCH_MS);
-  }
-
-  #log(line: string): void {
-    const first = !this.#lines.waiting;
-    if (!this.#lines.add(line)) Atomics.add(this.#shared.gauges, DROPPED_LINES, 1);
-    else if (first) this.#offerTimer.start(BATCH_MS);
+    this.#log.offer();
+    if (this.#log.waiting) this.#offerTimer.start(BATCH_MS);
   }
 
   // ── generations ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -268,7 +272,7 @@ export class Worker implements Surroundings {
 
   #accept(scope: ListenerScope, stream: Stream): void {
     const connection = new Connection(this, scope, stream);
-    this.#connections.add(connection);
+    connection.place = this.#connections.push(connection) - 1;
     connection.start();
   }
 
@@ -362,7 +366,7 @@ export class Worker implements Surroundings {
   }
 
   #lookDrained(): void {
-    if (this.#draining && this.#finishing.size === 0 && this.#connections.size === 0) this.#drained();
+    if (this.#draining && this.#finishing.size === 0 && this.#connections.length === 0) this.#drained();
   }
 
   /** Told once. */

@@ -190,7 +190,7 @@ function recordCases(): Case[] {
     record.bytesUp = record.bytesDown = 100;
     return record;
   };
-  return [repeat("record and its access line", 100, () => accessLine(make()))];
+  return [repeat("record and its access line", 100, () => accessLine(make(), 1_790_000_000_000))];
 }
 
 function wheelCases(): Case[] {

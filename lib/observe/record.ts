@@ -75,16 +75,13 @@ const OUR_SIDE: ReadonlySet<Reason> = new Set<Reason>([
   "internal",
 ]);
 
-/** A host name as it should be: nothing in it that JSON escapes. */
-const PLAIN = /^[\w.-]+$/;
-
-/** The access line, one JSON object with a newline: the fields of interface.md section 3 in that order. */
-export function accessLine(record: ConnectionRecord): string {
+/** The access line, one JSON object with a newline: the fields of interface.md section 3 in that order. `ended` is in Unix ms. */
+export function accessLine(record: ConnectionRecord, ended: number): string {
   const reason = record.reason ?? "internal";
   const tls = record.downstreamTls;
   const upstreamTls = record.upstreamTls;
   const peer = tls?.peer ?? null;
-  let line = `{"level":"${OUR_SIDE.has(reason) ? "warn" : "info"}","time":${Date.now()},"msg":"connection","id":"${record.id}"`;
+  let line = `{"level":"${OUR_SIDE.has(reason) ? "warn" : "info"}","time":${ended},"msg":"connection","id":"${record.id}"`;
   if (record.parent !== null) line += `,"parent":${JSON.stringify(record.parent)}`;
   const link = tls?.link ?? upstreamTls?.link ?? null;
   if (link !== null) line += `,"link":"${link}"`;
@@ -97,8 +94,8 @@ export function accessLine(record: ConnectionRecord): string {
   if (record.cluster !== null) line += `,"cluster":${quote(record.cluster)}`;
   if (record.endpoint !== null) line += `,"endpoint":${quote(record.endpoint)}`;
   line += `,"source":${addressJson(record.source)},"destination":${addressJson(record.destination)}`;
-  if (record.sni !== null)
-    line += `,"sni":${PLAIN.test(record.sni) ? `"${record.sni}"` : JSON.stringify(record.sni)}`;
+  // Nothing in it can need an escape: see hello-message.ts.
+  if (record.sni !== null) line += `,"sni":"${record.sni}"`;
   const alpn = tls === null ? record.alpn : tls.alpn;
   if (alpn !== null) line += `,"alpn":${JSON.stringify(alpn)}`;
   if (tls !== null) line += `,"tls":"${tls.version}","resumed":${tls.resumed}`;
