@@ -30,6 +30,7 @@ export const ETIMEDOUT = 110;
 export const ECONNREFUSED = 111;
 export const EHOSTDOWN = 112;
 export const EHOSTUNREACH = 113;
+export const EALREADY = 114;
 export const EINPROGRESS = 115;
 
 // Some numbers have two names (EAGAIN and EWOULDBLOCK): the first one counts.

@@ -169,7 +169,7 @@ async function obey({ what, at, host, text, size, tls }: Order): Promise<unknown
   switch (what) {
     case "listen": {
       const come = new Arrivals();
-      const server = text === "echo" ? createServer((socket) => socket.pipe(socket)) : listener(tls, come);
+      const server = text === "echo" ? createServer(echo) : listener(tls, come);
       await new Promise<void>((resolve) => server.listen(0, host, resolve));
       const { port } = server.address() as AddressInfo;
       arrivals.set(port, come);
@@ -238,3 +238,8 @@ process.on("message", (order: Order) => {
   );
 });
 process.on("disconnect", () => process.exit());
+
+/** Whoever resets an echo has heard enough. */
+function echo(socket: Socket): void {
+  socket.on("error", () => socket.destroy()).pipe(socket);
+}

@@ -142,15 +142,19 @@ scenario(
 
 // The portable transport stands on libuv, which gives up the process where it cannot watch a socket.
 scenario(
-  "a socket that cannot be watched is turned away",
+  "a socket that cannot be watched is turned away, and the line says why",
   async (scene) => {
-    const { stage, client, old } = await play(scene);
+    const { stage, client, endpoint, old } = await play(scene);
     const before = openTcpSockets();
     const failed = await failing("epoll_ctl", "ENOSPC", async () => {
       assert.match(await refusal(client, stage), /ECONNRESET/);
+      const access = await stage.access();
+      assert.equal(access.reason, "internal");
+      assert.match(access.error!, /epoll_ctl\(\): ENOSPC/);
       await echoed(old, 2);
     });
     assert(failed > 0);
+    assert.equal(endpointOf(stage, endpoint)?.health, "up");
     await eventually(() => openTcpSockets() === before, "no socket is left");
     const served = await client.connect(stage.port("in"));
     await echoed(served, 1);

@@ -3,15 +3,18 @@
  * object, because endpoints are dialled again and again.
  */
 import { ProxyError } from "../../errors.ts";
-import { EINPROGRESS, errnoName } from "../../ffi/errno.ts";
+import { EALREADY, EINPROGRESS, errnoName } from "../../ffi/errno.ts";
 import {
   AF_INET,
+  AF_INET6,
   AF_UNIX,
   IP_BIND_ADDRESS_NO_PORT,
   IPPROTO_IP,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
+  SOCKADDR_IN,
+  SOCKADDR_IN6,
 } from "../../ffi/layout.ts";
 import { bindTo, connect, socket } from "../../ffi/libc.ts";
 import { encodeSockaddr } from "../../ffi/sockaddr.ts";
@@ -20,28 +23,45 @@ import type { Dialler, DialOptions } from "../transport.ts";
 import { dialFailed } from "./connect.ts";
 import type { Gear } from "./gear.ts";
 import { CONNECTING } from "./phase.ts";
-import { EpollStream, WATCH_BOTH } from "./stream.ts";
+import { EpollStream } from "./stream.ts";
 
-const encoded = new WeakMap<SocketAddress, Buffer>();
+const LOOPBACK6 = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+interface Target {
+  readonly sockaddr: Buffer;
+  /** On this machine for certain: the handshake is over, one way or the other, when connect(2) returns. */
+  readonly near: boolean;
+}
+
+const targets = new WeakMap<SocketAddress, Target>();
 
 /** See Transport.dial. */
 export function dial(gear: Gear, target: SocketAddress, options: DialOptions, dialler: Dialler): EpollStream {
-  let sockaddr = encoded.get(target);
-  if (sockaddr === undefined) {
-    sockaddr = encodeSockaddr(target);
-    encoded.set(target, sockaddr);
+  let known = targets.get(target);
+  if (known === undefined) {
+    const sockaddr = encodeSockaddr(target);
+    known = { sockaddr, near: isLoopback(sockaddr) };
+    targets.set(target, known);
   }
-  const family = sockaddr[0]!;
+  const family = known.sockaddr[0]!;
   const descriptor = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const stream = new EpollStream(gear, descriptor, target, family === AF_UNIX ? target : null, true);
   stream.dialler = dialler;
   stream.phase = CONNECTING;
-  const error = descriptor < 0 ? gear.dialError(target, descriptor) : begin(gear, stream, sockaddr, options);
+  const error = descriptor < 0 ? gear.dialError(target, descriptor) : begin(gear, stream, known, options);
   if (error !== null) gear.loop.defer(() => dialFailed(stream, error));
   return stream;
 }
 
-function begin(gear: Gear, stream: EpollStream, sockaddr: Buffer, options: DialOptions): ProxyError | null {
+/** 127.0.0.0/8 or ::1. */
+function isLoopback(sockaddr: Buffer): boolean {
+  if (sockaddr[0] === AF_INET) return sockaddr[SOCKADDR_IN.address] === 127;
+  const { address } = SOCKADDR_IN6;
+  return sockaddr[0] === AF_INET6 && LOOPBACK6.equals(sockaddr.subarray(address, address + 16));
+}
+
+function begin(gear: Gear, stream: EpollStream, target: Target, options: DialOptions): ProxyError | null {
+  const { sockaddr, near } = target;
   const { memory, loop, sockets } = gear;
   const { descriptor, remote } = stream;
   if (options.from !== null) {
@@ -61,8 +81,11 @@ function begin(gear: Gear, stream: EpollStream, sockaddr: Buffer, options: DialO
     stream.quiet = true;
   }
   memory.addressBytes.set(sockaddr);
-  const result = connect(descriptor, memory.address, sockaddr.length);
-  if (result < 0 && result !== -EINPROGRESS) return gear.dialError(remote, result);
-  const added = loop.add(stream, WATCH_BOTH);
-  return added < 0 ? gear.dialError(remote, added) : null;
+  let result = connect(descriptor, memory.address, sockaddr.length);
+  // Asking once more, connect(2) tells how it went, and that spares an event.
+  if (near && result === -EINPROGRESS) result = connect(descriptor, memory.address, sockaddr.length);
+  if (result < 0 && result !== -EINPROGRESS && result !== -EALREADY) return gear.dialError(remote, result);
+  loop.watch(stream);
+  if (result === 0) stream.stood();
+  return null;
 }

@@ -44,7 +44,7 @@ import { formatAddress, type SocketAddress } from "../../wire/address.ts";
 import type { Accepted, Listening } from "../transport.ts";
 import type { Gear } from "./gear.ts";
 import type { Source } from "./loop.ts";
-import { EpollStream, WATCH_INPUT } from "./stream.ts";
+import { EpollStream } from "./stream.ts";
 
 // Alone, take what the queue has; beside others leave them their share (HAProxy: 4).
 const BATCH_ALONE = 64;
@@ -162,10 +162,7 @@ export class Listener implements Listening, Source, Task {
 
   #take(descriptor: number, remote: SocketAddress): void {
     const stream = new EpollStream(this.#gear, descriptor, remote, this.#local, false);
-    if (this.#gear.loop.add(stream, WATCH_INPUT) < 0) {
-      stream.reset();
-      return;
-    }
+    this.#gear.loop.watch(stream);
     try {
       this.#accepted(stream);
     } catch (thrown) {

@@ -1,7 +1,8 @@
 /**
- * The blocking loop of one worker: epoll_wait(2), then the events, then the timers that are due, then the ready list, and
- * again. Edge-triggered: a source is added once and removed by closing its descriptor, and it must work until the kernel says
- * EAGAIN or put itself on the ready list, which is served before the next wait, so that no edge is lost.
+ * The blocking loop of one worker: epoll_wait(2), then the events, then the timers that are due, then the ready list and the
+ * steps that follow from all that, and again. Edge-triggered: a source is added once and removed by closing its descriptor, and
+ * it must work until the kernel says EAGAIN or put itself on the ready list, which is served before the next wait, so that no
+ * edge is lost. A new stream is added only when the wait comes: until then it tries, and what it did needs no event.
  * Invariants: a stale event never reaches the source that got a reused descriptor (the generation in `epoll_data` tells);
  * what one source throws reaches only that source's `onFault`.
  */
@@ -17,7 +18,7 @@ export interface Source {
   readonly descriptor: number;
   /** Set by `add`; never the same twice in a row for one descriptor. */
   generation: number;
-  /** On the ready list. Kept by the loop. */
+  /** On the ready list, or its next step is due. Kept by the loop. */
   waiting: boolean;
   /** EPOLLIN and so on, as the kernel reports them. */
   onEvents(mask: number): void;
@@ -25,6 +26,16 @@ export interface Source {
   onReady(): void;
   /** It threw from one of the above. */
   onFault(thrown: unknown): void;
+}
+
+/** A source that begins before it is watched. */
+export interface FreshSource extends Source {
+  /** What the kernel is to report. */
+  readonly interest: number;
+  /** Set by the loop once the kernel watches it. */
+  watched: boolean;
+  /** The kernel will not watch it: -errno. */
+  onUnwatched(failure: number): void;
 }
 
 export class EventLoop {
@@ -37,6 +48,10 @@ export class EventLoop {
   #generation = 0;
   #ready: Source[] = [];
   #serving: Source[] = [];
+  /** Whose next step is due before the wait. */
+  #steps: Source[] = [];
+  /** To be watched from the next wait on. */
+  #fresh: FreshSource[] = [];
   #deferred: (() => void)[] = [];
   #now = performance.now();
 
@@ -56,16 +71,21 @@ export class EventLoop {
 
   /** Watches the source for `mask` (with EPOLLET for edges). 0, or -errno: then it is not watched. */
   add(source: Source, mask: number): number {
-    this.#generation = (this.#generation + 1) | 0;
-    source.generation = this.#generation;
+    this.#know(source);
     const result = this.#control(EPOLL_CTL_ADD, source, mask);
-    if (result === 0) this.#sources[source.descriptor] = source;
+    if (result < 0) this.forget(source);
     return result;
   }
 
-  /** Changes the mask. What is ready under the new one is reported again, so no edge is lost. */
-  modify(source: Source, mask: number): void {
-    this.#control(EPOLL_CTL_MOD, source, mask);
+  /** Watches the source from the next wait on, if it still lives then. What is ready at that time is reported. */
+  watch(source: FreshSource): void {
+    this.#know(source);
+    this.#fresh.push(source);
+  }
+
+  /** Its interest has changed. What is ready under the new one is reported again, so no edge is lost. */
+  modify(source: FreshSource): void {
+    if (source.watched) this.#control(EPOLL_CTL_MOD, source, source.interest);
   }
 
   /** Stops watching a descriptor that stays open or has duplicates. */
@@ -84,11 +104,21 @@ export class EventLoop {
     return this.#sources[descriptor]?.generation === generation;
   }
 
-  /** Has `onReady` called before the next wait. At most once, however often it is asked for. */
+  /**
+   * Has `onReady` called before the next wait, once, however often it is asked for; but for what is asked for meanwhile, which
+   * waits for the turn after: so nobody who always has more to do starves the others.
+   */
   ready(source: Source): void {
     if (source.waiting) return;
     source.waiting = true;
     this.#ready.push(source);
+  }
+
+  /** Has `onReady` called before the next wait in any case. For steps of which a source has few. */
+  step(source: Source): void {
+    if (source.waiting) return;
+    source.waiting = true;
+    this.#steps.push(source);
   }
 
   /** Calls `run` before the next wait. */
@@ -99,6 +129,7 @@ export class EventLoop {
   /** One turn. Blocks for at most `longest` ms (-1: for ever) when nothing is ready and no timer is nearer. */
   turn(longest: number): void {
     this.#serve();
+    while (this.#steps.length > 0 || this.#fresh.length > 0) this.#begin();
     let timeout = 0;
     if (this.#ready.length === 0 && this.#deferred.length === 0) {
       timeout = this.wheel.next(this.#now);
@@ -120,6 +151,12 @@ export class EventLoop {
 
   close(): void {
     close(this.#epoll);
+  }
+
+  #know(source: Source): void {
+    this.#generation = (this.#generation + 1) | 0;
+    source.generation = this.#generation;
+    this.#sources[source.descriptor] = source;
   }
 
   #control(operation: number, source: Source, mask: number): number {
@@ -178,7 +215,31 @@ export class EventLoop {
     const serving = this.#ready;
     this.#ready = this.#serving;
     this.#serving = serving;
-    for (const source of serving) {
+    this.#callAll(serving);
+  }
+
+  /** The steps that are due, until none is; then whoever is new is watched. */
+  #begin(): void {
+    this.#callAll(this.#steps);
+    const { length } = this.#fresh;
+    for (let index = 0; index < length; index++) {
+      const source = this.#fresh[index]!;
+      if (this.#sources[source.descriptor] !== source) continue;
+      const result = this.#control(EPOLL_CTL_ADD, source, source.interest);
+      source.watched = result === 0;
+      if (source.watched) continue;
+      try {
+        source.onUnwatched(result);
+      } catch (thrown) {
+        this.#contain(source, thrown);
+      }
+    }
+    this.#fresh.splice(0, length);
+  }
+
+  /** Calls `onReady` of all in the list, those included that come meanwhile, and empties it. */
+  #callAll(list: Source[]): void {
+    for (const source of list) {
       source.waiting = false;
       try {
         source.onReady();
@@ -186,7 +247,7 @@ export class EventLoop {
         this.#contain(source, thrown);
       }
     }
-    serving.length = 0;
+    list.length = 0;
   }
 
   #contain(source: Source, thrown: unknown): void {

@@ -39,7 +39,7 @@ export class Relay {
     this.#owner = owner;
   }
 
-  /** Takes both streams over. The first bytes move in the loop's next turn. */
+  /** Takes both streams over. The first bytes move before the loop waits again. */
   start(): void {
     this.#adopt(this.#downstream, this.#upstream);
     this.#adopt(this.#upstream, this.#downstream);
@@ -146,7 +146,7 @@ export class Relay {
       this.#count(stream, held.length);
     }
     stream.dropHeld();
-    this.#gear.loop.ready(stream);
+    this.#gear.loop.step(stream);
   }
 
   #leave(stream: EpollStream): void {

@@ -29,10 +29,10 @@ import type {
   TlsFacts,
 } from "../transport.ts";
 import { type TlsChannel, WOULD_BLOCK } from "./channel.ts";
-import { connected } from "./connect.ts";
+import { connected, dialFailed } from "./connect.ts";
 import type { Gear } from "./gear.ts";
 import { linger } from "./linger.ts";
-import type { Source } from "./loop.ts";
+import type { FreshSource } from "./loop.ts";
 import { type Chunk, SCRATCH } from "./memory.ts";
 import { CLOSED, CONNECTING, IDLE, LINGERING, RELAYING, SECURING, SNIFFING } from "./phase.ts";
 import type { Pipe } from "./pipes.ts";
@@ -41,9 +41,8 @@ import type { Relay } from "./relay.ts";
 import { handshake, type Securing } from "./secure.ts";
 import { type Sniff, sniff } from "./sniff.ts";
 
-/** What a client's socket is watched for at first; room to write is watched for once a write was not taken whole. */
-export const WATCH_INPUT = EPOLLIN | EPOLLRDHUP | EPOLLET;
-export const WATCH_BOTH = WATCH_INPUT | EPOLLOUT;
+/** What a socket that stands is watched for at first; room to write is watched for once a write was not taken whole. */
+const WATCH_INPUT = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 const ENDING = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
@@ -56,17 +55,20 @@ const DELAY_OFF = 0;
 const DELAY_ONCE = 1;
 const DELAY_FRESH = 2;
 
-export class EpollStream implements Stream, Source, Task {
+export class EpollStream implements Stream, FreshSource, Task {
   readonly descriptor: number;
   generation = 0;
   waiting = false;
+  watched = false;
+  interest: number;
   readonly gear: Gear;
   readonly remote: SocketAddress;
   tls: TlsFacts | null = null;
   owner: StreamOwner | null = null;
 
   phase = IDLE;
-  readable = false;
+  /** Something may be there to read. A client may have spoken before it was accepted. */
+  readable: boolean;
   /** The end of the input is known to come (FIN, reset): a short read does not mean that all was read. */
   ending = false;
   /** The kernel has said that the socket failed. Behind a FIN no read tells of it. */
@@ -102,8 +104,6 @@ export class EpollStream implements Stream, Source, Task {
   drained = 0;
   lingering: Timer | null = null;
 
-  /** What the kernel is asked to report. */
-  #watch: number;
   /** Edges since the input was last read to its end that could not be used. */
   #vain = 0;
   #delay: number;
@@ -122,7 +122,8 @@ export class EpollStream implements Stream, Source, Task {
     this.descriptor = descriptor;
     this.remote = remote;
     this.#local = local;
-    this.#watch = dialled ? WATCH_BOTH : WATCH_INPUT;
+    this.interest = dialled ? WATCH_INPUT | EPOLLOUT : WATCH_INPUT;
+    this.readable = !dialled;
     this.#delay = dialled && remote.kind === "ip" ? DELAY_FRESH : DELAY_OFF;
   }
 
@@ -170,10 +171,18 @@ export class EpollStream implements Stream, Source, Task {
       case SECURING:
         handshake(this);
         return;
+      case CONNECTING:
+        connected(this, EPOLLOUT);
+        return;
       case LINGERING:
         linger(this);
         return;
     }
+  }
+
+  onUnwatched(failure: number): void {
+    if (this.phase === CONNECTING) dialFailed(this, this.gear.dialError(this.remote, failure));
+    else this.onFault(new ProxyError("TRANSPORT", `epoll_ctl(): ${errnoName(failure)}`));
   }
 
   /** A fault of ours while this stream was served: it ends this connection only. */
@@ -191,7 +200,7 @@ export class EpollStream implements Stream, Source, Task {
   peek(limit: number, look: Look): void {
     this.sniffing = { limit: Math.min(limit, SCRATCH), look, need: 0, lowered: false };
     this.phase = SNIFFING;
-    if (this.readable || this.held !== null || this.inputEnded) this.gear.loop.ready(this);
+    if (this.readable || this.held !== null || this.inputEnded) this.gear.loop.step(this);
   }
 
   skip(count: number): void {
@@ -211,7 +220,7 @@ export class EpollStream implements Stream, Source, Task {
     this.hurry();
     this.securing = { context, options, done };
     this.phase = SECURING;
-    this.gear.loop.ready(this);
+    this.gear.loop.step(this);
   }
 
   send(bytes: Uint8Array): void {
@@ -285,26 +294,32 @@ export class EpollStream implements Stream, Source, Task {
     return result;
   }
 
+  /** It stands before it is watched: nobody waits for room to write. */
+  stood(): void {
+    this.interest = WATCH_INPUT;
+    this.gear.loop.step(this);
+  }
+
   /** Waits for room: an edge will come, because the write that was cut short has told the kernel (SOCK_NOSPACE). */
   block(): void {
     this.blocked = true;
-    if ((this.#watch & EPOLLOUT) === 0) this.#rewatch(this.#watch | EPOLLOUT);
+    if ((this.interest & EPOLLOUT) === 0) this.#rewatch(this.interest | EPOLLOUT);
   }
 
   /** Input came that cannot be passed on. A few times is no matter; then it is not reported any more. */
   inVain(): void {
-    if (++this.#vain === VAIN_LIMIT) this.#rewatch(this.#watch & ~EPOLLIN);
+    if (++this.#vain === VAIN_LIMIT) this.#rewatch(this.interest & ~EPOLLIN);
   }
 
   /** Input can be passed on, and all that was there has been read: it is reported again. */
   listen(): void {
-    if (this.#vain >= VAIN_LIMIT) this.#rewatch(this.#watch | EPOLLIN);
+    if (this.#vain >= VAIN_LIMIT) this.#rewatch(this.interest | EPOLLIN);
     this.#vain = 0;
   }
 
   #rewatch(mask: number): void {
-    this.#watch = mask;
-    this.gear.loop.modify(this, mask);
+    this.interest = mask;
+    this.gear.loop.modify(this);
   }
 
   /** Appends to what waits to be written. */

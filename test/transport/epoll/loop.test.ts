@@ -1,19 +1,23 @@
 /** Ensures the loop's own promises: no stale event, no starving, no fault that spreads, no wait longer than a deadline. */
 import assert from "node:assert/strict";
+import { constants } from "node:os";
 import { describe, it, type TestContext } from "node:test";
 import { Worker } from "node:worker_threads";
 import { EPOLLET, EPOLLIN, O_CLOEXEC, O_NONBLOCK } from "../../../lib/ffi/layout.ts";
 import { close, eventfd } from "../../../lib/ffi/libc.ts";
-import { EventLoop, type Source } from "../../../lib/transport/epoll/loop.ts";
+import { EventLoop, type FreshSource } from "../../../lib/transport/epoll/loop.ts";
 import { WorkerMemory } from "../../../lib/transport/epoll/memory.ts";
 import { createWakeup } from "../../../lib/transport/epoll/wakeup.ts";
 import { skip } from "./rig.ts";
 
 /** A source over an eventfd that is readable from the beginning when `signalled`. */
-class Probe implements Source {
+class Probe implements FreshSource {
   readonly descriptor: number;
+  readonly interest = EPOLLIN | EPOLLET;
   generation = 0;
   waiting = false;
+  watched = false;
+  refused: number[] = [];
   events = 0;
   turns = 0;
   faults: unknown[] = [];
@@ -36,6 +40,10 @@ class Probe implements Source {
   onFault(thrown: unknown): void {
     this.faults.push(thrown);
   }
+
+  onUnwatched(failure: number): void {
+    this.refused.push(failure);
+  }
 }
 
 function setUp(t: TestContext) {
@@ -57,7 +65,14 @@ function setUp(t: TestContext) {
     close(probe.descriptor);
     open.delete(probe.descriptor);
   };
-  return { loop, faults, watch, shut };
+  /** One that is watched from the next wait on. */
+  const begin = (signalled: boolean): Probe => {
+    const probe = new Probe(signalled);
+    open.add(probe.descriptor);
+    loop.watch(probe);
+    return probe;
+  };
+  return { loop, faults, watch, begin, shut };
 }
 
 describe("loop", { skip }, () => {
@@ -97,6 +112,41 @@ describe("loop", { skip }, () => {
     for (let turn = 0; turn < 5; turn++) loop.turn(-1);
     assert.equal(greedy.turns, 5);
     assert.equal(other.events, 1);
+  });
+
+  it("carries out every step before it waits, those that follow from a step, too", (t) => {
+    const { loop, watch } = setUp(t);
+    const [first, second, event] = [watch(false), watch(false), watch(true)];
+    const seen: number[] = [];
+    first.act = () => loop.step(second);
+    second.act = () => seen.push(event.events);
+    loop.step(first);
+    loop.turn(0);
+    assert.deepEqual(seen, [0]);
+    assert.equal(event.events, 1);
+  });
+
+  it("watches from the next wait on who still lives then, and reports what is ready by that time", (t) => {
+    const { loop, begin, watch, shut } = setUp(t);
+    const gone = begin(true);
+    const { descriptor } = gone;
+    shut(gone);
+    const heir = watch(false);
+    assert.equal(heir.descriptor, descriptor);
+    const ready = begin(true);
+    assert.equal(ready.watched, false);
+    loop.modify(ready);
+    loop.turn(0);
+    assert.deepEqual([gone.events, heir.events, ready.events], [0, 0, 1]);
+    assert.deepEqual([gone.watched, ready.watched], [false, true]);
+  });
+
+  it("says so to whom the kernel will not watch", (t) => {
+    const { loop, begin } = setUp(t);
+    const lost = begin(true);
+    close(lost.descriptor);
+    loop.turn(0);
+    assert.deepEqual([lost.refused, lost.events, lost.watched], [[-constants.errno.EBADF], 0, false]);
   });
 
   it("contains what a source throws, and what its onFault throws", (t) => {
@@ -148,7 +198,7 @@ describe("loop", { skip }, () => {
     const { loop } = setUp(t);
     const wakeup = createWakeup();
     t.after(() => wakeup.close());
-    const source: Source = {
+    const source = {
       descriptor: wakeup.descriptor,
       generation: 0,
       waiting: false,

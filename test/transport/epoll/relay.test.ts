@@ -218,7 +218,7 @@ describe("relay", { skip }, () => {
     client.write("x");
     await until(() => relayed[0]?.bytesUp === 1);
     // As after a write that was cut short; no buffer of this machine need be filled.
-    relayed[0]!.upstream!.block();
+    relayed[0]!.upstream!.blocked = true;
     const { downstream } = relayed[0]!;
     let wakes = 0;
     const { onEvents } = downstream;
