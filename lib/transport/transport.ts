@@ -74,7 +74,10 @@ export interface DialOptions {
   readonly speaksFirst: boolean;
 }
 
-/** Peeks: returns 0 when it has decided, else how many bytes in all it wants to see before it is called again. */
+/**
+ * Peeks: returns 0 when it has decided, else how many bytes in all it wants to see before it is called again. The bytes hold
+ * only until it returns.
+ */
 export type Look = (bytes: Buffer, ended: boolean) => number;
 
 /** One side of a connection. Owned by the connection; released by exactly one of `finish` and `reset`. */

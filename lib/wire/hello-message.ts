@@ -171,13 +171,42 @@ function readServerName(bytes: Uint8Array, from: number, end: number, facts: Fac
 function readName(bytes: Uint8Array, from: number, end: number): string | null | undefined {
   if (from === end) return null;
   if (end - from > MAX_NAME) return undefined;
-  const text = latin1(bytes, from, end);
-  const name = text.endsWith(".") ? text.slice(0, -1) : text;
-  if (readIp(name, scratch) !== 0) return null;
-  return NAME.test(name) ? name.toLowerCase() : undefined;
+  if (bytes[end - 1] === DOT) end--;
+  let label = 0;
+  let upper = false;
+  let numeric = true;
+  for (let at = from; at < end; at++) {
+    const kind = KIND[bytes[at]!]!;
+    if (kind === REFUSED) return ipOrRefused(latin1(bytes, from, end));
+    if (kind === DOTS && label === 0) return undefined;
+    label = kind === DOTS ? 0 : label + 1;
+    if (kind === UPPER) upper = true;
+    if (kind < DIGIT) numeric = false;
+  }
+  if (label === 0) return undefined;
+  const name = latin1(bytes, from, end);
+  if (numeric && readIp(name, scratch) !== 0) return null;
+  return upper ? name.toLowerCase() : name;
 }
 
-const NAME = /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/;
+/** Names have no colon, IPv6 literals have. */
+function ipOrRefused(text: string): null | undefined {
+  return readIp(text, scratch) === 0 ? undefined : null;
+}
+
+const DOT = 0x2e;
+// What a byte of a name is. Those from DIGIT on can be all of an IPv4 literal.
+const REFUSED = 0;
+const LOWER = 1; // and `-` and `_`
+const UPPER = 2;
+const DIGIT = 3;
+const DOTS = 4;
+const KIND = new Uint8Array(256);
+KIND.fill(LOWER, 0x61, 0x7b);
+KIND.fill(UPPER, 0x41, 0x5b);
+KIND.fill(DIGIT, 0x30, 0x3a);
+KIND[0x2d] = KIND[0x5f] = LOWER;
+KIND[DOT] = DOTS;
 const scratch = new Uint32Array(4);
 
 function readAlpn(bytes: Uint8Array, from: number, end: number, into: string[]): BadHello | null {
@@ -217,7 +246,8 @@ function u16(bytes: Uint8Array, at: number): number {
 }
 
 function latin1(bytes: Uint8Array, from: number, end: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + from, end - from).toString("latin1");
+  const buffer = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return buffer.toString("latin1", from, end);
 }
 
 function malformed(what: string): BadHello {

@@ -58,7 +58,9 @@ test("what a hello says is what is read, over any records", () => {
   fc.assert(
     fc.property(facts, sizes, fc.uint8Array({ maxLength: 50 }), (said, cuts, rest) => {
       const stream = gear.records(message(said), cuts);
-      const verdict = parseHello(gear.join(stream, rest), LIMIT);
+      const bytes = Buffer.from(gear.join(stream, rest));
+      const verdict = parseHello(bytes, LIMIT);
+      bytes.fill("x"); // nothing of it may be kept: a peek shows a buffer that is used again
       const versions = said.versions ?? [said.legacy];
       assert.deepEqual(verdict, {
         kind: "hello",

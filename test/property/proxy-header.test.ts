@@ -85,7 +85,9 @@ test("a header comes back as it went, whatever follows it", () => {
   fc.assert(
     fc.property(any, fc.uint8Array(), (header, rest) => {
       const encoded = encodeProxyHeader(header);
-      const verdict = decodeProxyHeader(Buffer.concat([encoded, rest]));
+      const bytes = Buffer.concat([encoded, rest]);
+      const verdict = decodeProxyHeader(bytes);
+      bytes.fill("x"); // nothing of it may be kept: a peek shows a buffer that is used again
       assert.deepEqual(verdict, { kind: "header", header, length: encoded.length });
     }),
     { numRuns: 500 },
@@ -109,6 +111,14 @@ test("every part of a header needs more, and never more than the header has", ()
   );
 });
 
+/** Whether the TLVs of a PROXY v2 header, as their lengths have them, include the CRC32C (type 3). */
+function hasChecksum(bytes: Uint8Array): boolean {
+  const addresses = [0, 12, 36, 216][bytes[13]! >> 4]!;
+  for (let at = 16 + addresses; at + 3 <= bytes.length; at += 3 + bytes[at + 1]! * 256 + bytes[at + 2]!)
+    if (bytes[at] === 3) return true;
+  return false;
+}
+
 test("a flipped byte in a header with TLVs is noticed or in the addresses' way, and never throws", () => {
   fc.assert(
     fc.property(any, fc.nat(), fc.integer({ min: 1, max: 255 }), (header, at, mask) => {
@@ -117,8 +127,8 @@ test("a flipped byte in a header with TLVs is noticed or in the addresses' way, 
       encoded[index]! ^= mask;
       const verdict = decodeProxyHeader(encoded);
       const summed = header.version === 2 && Object.keys(header.tlvs).length > 0 && header.source !== null;
-      // Past the fixed part a checksum covers everything, its own TLV's head and a cut to LOCAL excepted.
-      if (summed && index >= 16 && index < encoded.length - 7) assert.notEqual(verdict.kind, "header");
+      // Past the fixed part the checksum covers everything, if it is still there: a length may have grown right over it.
+      if (summed && index >= 16 && hasChecksum(encoded)) assert.notEqual(verdict.kind, "header");
     }),
     { numRuns: 2000 },
   );

@@ -76,6 +76,7 @@ export class WorkerMemory {
   readonly lengthInts: Int32Array;
   /** struct linger {1, 0}: close with a reset. */
   readonly lingerZero: number;
+  #shown: Buffer;
   #chunks: Chunk[] = [];
   #chunksTaken = 0;
 
@@ -84,6 +85,7 @@ export class WorkerMemory {
     const data = allocate(SCRATCH);
     this.scratch = data.address;
     this.scratchBytes = data.bytes;
+    this.#shown = data.bytes;
     const events = allocate(EVENTS * epollEvent);
     this.events = events.address;
     this.eventInts = intsOf(events.bytes, 0, (EVENTS * epollEvent) / 4);
@@ -100,6 +102,12 @@ export class WorkerMemory {
     intsOf(small.bytes, 80, 2).set([1, 0]);
     this.address = small.address + 128;
     this.addressBytes = small.bytes.subarray(128, 128 + ADDRESS_ROOM);
+  }
+
+  /** The first bytes of the scratch buffer. The view is kept: many hellos are of one size. */
+  shown(length: number): Buffer {
+    if (this.#shown.length !== length) this.#shown = this.scratchBytes.subarray(0, length);
+    return this.#shown;
   }
 
   /** Chunks in use: what the slow readers of this worker hold, in CHUNK bytes at most. */

@@ -1,6 +1,6 @@
 /**
  * Peeking. On a plain stream nothing is taken from the kernel (recv(2) with MSG_PEEK); on TLS the plaintext is held in a
- * chunk until the relay delivers it. `look` gets bytes of its own, because parsers keep parts of what they saw.
+ * chunk until the relay delivers it. `look` sees the scratch buffer itself.
  */
 import { EAGAIN, EINTR } from "../../ffi/errno.ts";
 import { MSG_PEEK } from "../../ffi/layout.ts";
@@ -36,7 +36,7 @@ export function sniff(stream: EpollStream): void {
   // Whatever comes after this waits for single bytes again.
   if (state.lowered) sockets.lowWater(stream.descriptor, 1);
   state.lowered = false;
-  const need = state.look(Buffer.from(memory.scratchBytes.subarray(0, count)), ended);
+  const need = state.look(memory.shown(count), ended);
   // `look` may have begun the next step, another peek included, or ended the connection.
   if (stream.sniffing !== state || stream.phase !== SNIFFING) return;
   if (need > 0 && count < state.limit && !ended) {

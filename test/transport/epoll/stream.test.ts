@@ -139,24 +139,6 @@ describe("peek", { skip }, () => {
       await rig.close();
     }
   });
-
-  it("gives a look bytes of its own, which later reads leave alone", async (t) => {
-    const rig = new Rig(t);
-    let kept: Buffer = Buffer.alloc(0);
-    let looks = 0;
-    const address = rig.listen((stream) => {
-      stream.peek(10, (bytes) => {
-        looks++;
-        if (kept.length === 0) kept = bytes;
-        return 0;
-      });
-    });
-    (await rig.connect(address)).write("first");
-    await until(() => kept.length > 0);
-    (await rig.connect(address)).write("other");
-    await until(() => looks === 2);
-    assert.equal(kept.toString(), "first");
-  });
 });
 
 describe("dial", { skip }, () => {
