@@ -72,6 +72,8 @@ const NO_PROTOCOLS: readonly string[] = [];
 const LIFETIME_JITTER = 0.1;
 
 export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
+  /** Where it stands in the list of whoever keeps it. */
+  place = 0;
   readonly record: ConnectionRecord;
   readonly listener: ListenerScope;
   readonly #around: Surroundings;
@@ -639,9 +641,13 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     if (record.phase === "handshake") this.#shaken(false);
     record.phase = "ended";
     if (record.sniffMs === null) record.sniffMs = now - record.started;
-    const close = endsInOrder(reason) ? "finish" : "reset";
-    this.#downstream[close]();
-    this.#upstream?.[close]();
+    if (endsInOrder(reason)) {
+      this.#downstream.finish();
+      this.#upstream?.finish();
+    } else {
+      this.#downstream.reset();
+      this.#upstream?.reset();
+    }
     if (this.#endpoint !== null) {
       if (reason === "ok" || record.bytesDown > 0) this.#cluster!.view.dialSucceeded(this.#endpoint);
       leave(this.#endpoint);

@@ -82,6 +82,7 @@ export function compile(
   previous: Generation | null,
   onFailures: OnFailures,
 ): Generation {
+  const config = withSharedTexts(plan.config);
   const contexts = new Map<string, TlsContext>();
   const contextFor = (spec: TlsContextSpec): TlsContext => {
     const key = digest(spec);
@@ -91,27 +92,27 @@ export function compile(
   };
 
   const clusters = new Map<string, ClusterScope>();
-  for (const config of Object.values(plan.config.clusters)) {
+  for (const cluster of Object.values(config.clusters)) {
     // A cluster that did not change goes on with its view: who waits in it for a first answer must still hear of it.
-    const before = previous?.clusters.get(config.name);
+    const before = previous?.clusters.get(cluster.name);
     const view =
-      before !== undefined && JSON.stringify(before.config) === JSON.stringify(config)
+      before !== undefined && JSON.stringify(before.config) === JSON.stringify(cluster)
         ? before.view
-        : new ClusterView(config, Math.random, (endpoint, count) =>
-            onFailures(config.name, endpoint.key, count),
+        : new ClusterView(cluster, Math.random, (endpoint, count) =>
+            onFailures(cluster.name, endpoint.key, count),
           );
-    const identity = config.tls?.identity == null ? null : identityOf(plan, config.tls.identity);
-    clusters.set(config.name, {
-      config,
+    const identity = cluster.tls?.identity == null ? null : identityOf(plan, cluster.tls.identity);
+    clusters.set(cluster.name, {
+      config: cluster,
       view,
-      context: config.tls === null ? null : contextFor(clientSpec(config, identity)),
-      row: plan.clusterRows[config.name]!,
+      context: cluster.tls === null ? null : contextFor(clientSpec(cluster, identity)),
+      row: plan.clusterRows[cluster.name]!,
     });
   }
   for (const set of plan.sets) clusters.get(set.cluster)?.view.update(set);
 
-  const listeners = plan.config.listeners.map((config): ListenerScope => {
-    const routes = config.default === null ? config.routes : [...config.routes, config.default];
+  const listeners = config.listeners.map((listener): ListenerScope => {
+    const routes = listener.default === null ? listener.routes : [...listener.routes, listener.default];
     const served = new Map<RouteConfig, TlsContext>();
     for (const route of routes) {
       if (route.tls !== "terminate") continue;
@@ -120,23 +121,34 @@ export function compile(
         contextFor(serverSpec(route, identityOf(plan, route.identity ?? ""), plan.ticketKeys)),
       );
     }
-    const trusted = cidrSet(config.proxyProtocol.trusted);
+    const trusted = cidrSet(listener.proxyProtocol.trusted);
     return {
       generation: plan.generation,
-      config,
-      sourceScope: createHash("sha256").update(config.name).digest().readInt32LE(),
-      table: compileRoutes(config),
-      row: plan.listenerRows[config.name]!,
-      live: plan.listenerLive[config.name]!,
-      perSource: plan.config.limits.perSource,
-      logged: plan.config.log.access,
-      helloBytes: plan.config.limits.helloBytes,
+      config: listener,
+      sourceScope: createHash("sha256").update(listener.name).digest().readInt32LE(),
+      table: compileRoutes(listener),
+      row: plan.listenerRows[listener.name]!,
+      live: plan.listenerLive[listener.name]!,
+      perSource: config.limits.perSource,
+      logged: config.log.access,
+      helloBytes: config.limits.helloBytes,
       trusts: (source) => trusted.contains(source),
       contextOf: (route) => served.get(route)!,
       clusterOf: (route) => clusters.get(route.cluster)!,
     };
   });
   return { number: plan.generation, plan, listeners, clusters, contexts };
+}
+
+/**
+ * The same, with every text as V8 keeps literals and keys: once. Those that come from another thread are copies, and comparing
+ * a copy with "off" or "terminate" is a call each time.
+ */
+function withSharedTexts<T>(value: T): T {
+  if (typeof value === "string") return Object.keys({ [value]: null })[0] as T;
+  if (Array.isArray(value)) return value.map(withSharedTexts) as T;
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, withSharedTexts(part)])) as T;
 }
 
 function identityOf(plan: Plan, name: string): Identity {

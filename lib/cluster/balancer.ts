@@ -64,10 +64,10 @@ class TieredBalancer implements Balancer {
   pick(source: string | null, tried: readonly Endpoint[] | null): Endpoint | null {
     if (this.#epoch === null) this.#revalidate();
     else {
-      // Loaded before the cells are read: a change that comes meanwhile is found by the next pick.
-      const epoch = Atomics.load(this.#epoch, 0);
-      if (epoch !== this.#seen) {
-        this.#seen = epoch;
+      // A plain look, for Atomics.load costs a call. If there was a change it is taken for good before the cells are read, so
+      // that one that comes meanwhile is found by the next pick.
+      if (this.#epoch[0] !== this.#seen) {
+        this.#seen = Atomics.load(this.#epoch, 0);
         this.#revalidate();
       }
     }
