@@ -10,6 +10,8 @@ import { bind, viewOf } from "./library.ts";
 // sys/mman.h, the same on x64 and arm64.
 const PROT_READ_WRITE = 3;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
+// Below 2 GiB an address is a small integer to V8, which crosses into C without a heap number made for it. x64 has it only.
+const MAP_32BIT = process.arch === "x64" ? 0x40 : 0;
 
 export interface Memory {
   readonly address: number;
@@ -24,7 +26,8 @@ export function allocate(length: number): Memory {
 
 /** The same without a view, for memory that only C touches. `free` with the same length gives it back. */
 export function allocateBare(length: number): number {
-  const address = mmap(0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+  let address = mmap(0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS | MAP_32BIT, -1, 0);
+  if (address < 0) address = mmap(0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
   if (address < 0)
     throw new ProxyError("TRANSPORT", `no memory for a buffer of ${length} bytes: ${errnoName(address)}`);
   return address;
