@@ -1,11 +1,11 @@
 /**
  * One piece of work, all contenders: each is started on a port of its own, warmed up, then measured in rounds whose
- * order turns round (A B C, C B A, B C A, ...), so that a slow minute of the machine falls on all alike. A run that
- * was disturbed is done again. Latency at a fixed rate is measured in many short runs, called windows.
+ * order turns round (A B C, C B A, B C A, ...), so that a slow minute of the machine falls on all alike; half-way all are
+ * started anew, so that the chance of one process is part of the spread. A run that was disturbed is done again. Latency at a fixed rate is measured in many short runs, called windows.
  */
 import type { Contender } from "./contender.ts";
 import { hopFor, type Setting } from "./hop.ts";
-import { rhythm, runTime, warmingTime } from "./pace.ts";
+import { isReborn, rhythm, runTime, warmingTime } from "./pace.ts";
 import { type Running, start } from "./process.ts";
 import type { Row, Run, WorkResult } from "./result.ts";
 import { runOnce } from "./run.ts";
@@ -185,6 +185,13 @@ export async function measure(
       load = [...work.load, "--rate", String(rate)];
     }
     for (let round = 0; round < beat.rounds; round++) {
+      for (const entry of isReborn(round, beat.rounds) ? entries : []) {
+        if (entry.failed) continue;
+        progress.step(work.name, entry.contender.name, "starting anew", warmingTime(setting));
+        await entry.running?.stop();
+        entry.running = null;
+        await warmUp(setting, reference, entry, reference.load, warmup);
+      }
       for (const entry of order(entries, round)) {
         const which = `run ${round + 1} of ${beat.rounds}`;
         progress.step(work.name, entry.contender.name, which, runTime(beat));

@@ -32,6 +32,23 @@ export function rhythm({ runs, seconds }: Pace, work: Pick<Work, "rate">): Rhyth
   return { rounds: Math.round((runs * seconds) / length), seconds: length, settle: WINDOW_SETTLE_SECONDS };
 }
 
+/**
+ * Processes of a contender in a piece of work, one after the other: what differs from start to start (compiled code, the sizes that
+ * the kernel has tuned buffers to) belongs into the spread. Too few rounds are not worth a second warm-up.
+ */
+const LIVES = 2;
+const ROUNDS_OF_A_LIFE = 2;
+
+function lives(rounds: number): number {
+  return rounds >= LIVES * ROUNDS_OF_A_LIFE ? LIVES : 1;
+}
+
+/** Whether contenders begin their next life before this round. */
+export function isReborn(round: number, rounds: number): boolean {
+  const life = (one: number): number => Math.floor((one * lives(rounds)) / rounds);
+  return round > 0 && life(round) !== life(round - 1);
+}
+
 /** Seconds until a contender is up and warm. */
 export function warmingTime(pace: Pace): number {
   return START_SECONDS + pace.warmup;
@@ -46,5 +63,5 @@ export function runTime({ seconds, settle }: Rhythm): number {
 export function expected(pace: Pace, work: Work, contenders: number): number {
   const beat = rhythm(pace, work);
   const entries = contenders * (work.workers?.length ?? 1);
-  return entries * (warmingTime(pace) + beat.rounds * runTime(beat));
+  return entries * (lives(beat.rounds) * warmingTime(pace) + beat.rounds * runTime(beat));
 }

@@ -1,6 +1,6 @@
 /**
  * The pieces of work that are measured, and how the generator is told to do each. Those marked `more` are measured when
- * they are asked for, one by one or as `--only more`: with them a run would take more than half an hour.
+ * they are asked for, one by one or as `--only more`: with them a run would take an hour.
  */
 import type { Keys } from "./certificates.ts";
 import type { Shape, TlsVersion } from "./contender.ts";
