@@ -6,6 +6,7 @@ import { mallocInUse } from "../../gear/malloc.ts";
 import { clientSpec, ends, engine, serverSpec, stand } from "./tls-gear.ts";
 
 const CONNECTIONS = 50;
+const LOOKS = 7;
 // Bytes. The client shows two certificates, and each that is kept costs 5,000.
 const BELOW_TWO_CERTIFICATES = 7_000;
 
@@ -27,8 +28,12 @@ test("of the chain that a client has shown, no more stays than one certificate",
   };
   const required = tls.context(await serverSpec());
   const none = tls.context(await serverSpec({ clientAuth: "none" }));
-  for (const server of [required, none]) cost(server);
-  const [shown, anonymous] = [cost(required), cost(none)];
+  // Whatever else is freed meanwhile counts, too: the middle of several.
+  const middle = (server: EpollTlsContext): number => {
+    const costs = Array.from({ length: LOOKS }, () => cost(server));
+    return costs.sort((a, b) => a - b)[LOOKS >> 1]!;
+  };
+  const [shown, anonymous] = [middle(required), middle(none)];
   t.diagnostic(`${shown.toFixed(0)} bytes with a client's certificate, ${anonymous.toFixed(0)} without`);
   assert.ok(shown - anonymous < BELOW_TWO_CERTIFICATES, `${shown} and ${anonymous} bytes`);
 });
