@@ -35,7 +35,7 @@ export async function legs(
   scene: Scene,
   [down, up]: readonly [Leg, Leg],
   talk: (socket: Socket) => void,
-  extra: Pick<ConfigInput, "timeouts" | "limits"> = {},
+  extra: Pick<ConfigInput, "timeouts" | "limits" | "admin"> = {},
 ): Promise<Legs> {
   const server = await identityFiles("server");
   const alice = await identityFiles("alice");

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
+import { get } from "../gear/admin.ts";
+import { Exposition } from "../gear/exposition.ts";
 import { legs } from "../gear/legs.ts";
 import { ending, readAll, scenario } from "../gear/scene.ts";
 import { Arrivals, outcome, sendForever } from "../gear/streams.ts";
@@ -33,6 +35,26 @@ scenario("idle: no byte at all, then one direction only", async (scene) => {
   assert.equal(dripped.bytes_down, 5);
   assert(dripped.duration_ms > SHORT);
 });
+
+scenario(
+  "idle while a reader is stuck: what was not delivered is told by neither line nor metric",
+  async (scene) => {
+    const arrivals = new Arrivals();
+    const { stage, connect } = await legs(scene, ["plain", "plain"], arrivals.talk, {
+      timeouts: { idle: `${SHORT}ms`, half_close: "60s" },
+      admin: { listen: "127.0.0.1:0" },
+    });
+    const stuck = await connect();
+    stuck.pause();
+    void sendForever(await arrivals.next());
+    const access = await stage.access();
+    assert.equal(access.reason, "idle");
+    const { body } = await get(stage, "/metrics");
+    const counted = new Exposition(body).value("millrace_bytes_total", { listener: "in", direction: "down" });
+    assert.equal(access.bytes_down, counted);
+    stuck.destroy();
+  },
+);
 
 scenario("half-closed and vanished: each side in turn, and the clock restarts on progress", async (scene) => {
   const arrivals = new Arrivals();

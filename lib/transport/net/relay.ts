@@ -103,6 +103,8 @@ class Direction {
   }
 
   readonly #pass = (chunk: Buffer): void => {
+    // The connection was ended from outside, and its record is closed.
+    if (this.#from.released) return;
     const flow = this.#flow;
     flow.lastActive = this.#clock.now();
     if (this.up) flow.bytesUp += chunk.length;

@@ -113,6 +113,11 @@ export class NetStream implements Stream {
     return held;
   }
 
+  /** The story has let go of it: what still comes in is thrown away. */
+  get released(): boolean {
+    return this.#released;
+  }
+
   /** True when the other side's end was seen while peeking: no `end` event will come any more. */
   get inputEnded(): boolean {
     return this.#ended;
