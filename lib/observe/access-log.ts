@@ -47,10 +47,11 @@ export class AccessLog {
   #fold(): void {
     // Records have monotonic times; what the clock on the wall showed then follows from what both show now.
     const epoch = Date.now() - performance.now();
-    for (const record of this.#ended) {
+    const records = this.#ended;
+    this.#ended = [];
+    for (const record of records) {
       const ended = Math.round(epoch + record.started + record.durationMs);
       if (!this.#lines.add(accessLine(record, ended))) this.#lost();
     }
-    this.#ended.length = 0;
   }
 }

@@ -64,7 +64,7 @@ export class EventLoop {
     this.wheel = new Wheel(() => this.#now);
   }
 
-  /** Monotonic ms, taken once per turn, after the wait. */
+  /** Monotonic ms, taken after the wait and before the steps that follow. */
   get now(): number {
     return this.#now;
   }
@@ -220,6 +220,8 @@ export class EventLoop {
 
   /** The steps that are due, until none is; then whoever is new is watched. */
   #begin(): void {
+    // What was begun in this turn has taken time: a dial to loopback is over already.
+    if (this.#steps.length > 0) this.#now = performance.now();
     this.#callAll(this.#steps);
     const { length } = this.#fresh;
     for (let index = 0; index < length; index++) {
@@ -234,7 +236,8 @@ export class EventLoop {
         this.#contain(source, thrown);
       }
     }
-    this.#fresh.splice(0, length);
+    if (this.#fresh.length === length) this.#fresh.length = 0;
+    else this.#fresh.splice(0, length);
   }
 
   /** Calls `onReady` of all in the list, those included that come meanwhile, and empties it. */

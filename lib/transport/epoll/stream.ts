@@ -14,6 +14,7 @@ import {
   EPOLLOUT,
   EPOLLRDHUP,
   MSG_NOSIGNAL,
+  SHUT_RDWR,
   SHUT_WR,
 } from "../../ffi/layout.ts";
 import { close, recv, send, shutdown } from "../../ffi/libc.ts";
@@ -181,8 +182,22 @@ export class EpollStream implements Stream, FreshSource, Task {
   }
 
   onUnwatched(failure: number): void {
-    if (this.phase === CONNECTING) dialFailed(this, this.gear.dialError(this.remote, failure));
-    else this.onFault(new ProxyError("TRANSPORT", `epoll_ctl(): ${errnoName(failure)}`));
+    switch (this.phase) {
+      case CONNECTING:
+        dialFailed(this, this.gear.dialError(this.remote, failure));
+        return;
+      case LINGERING:
+        // Its timer closes it; a reset now could destroy the alert on its way.
+        return;
+      default:
+        if (this.relay !== null || this.owner !== null) {
+          this.onFault(new ProxyError("INTERNAL", `epoll_ctl(): ${errnoName(failure)}`));
+          return;
+        }
+        // Who will own it has not begun yet, and meets an end.
+        this.ending = true;
+        shutdown(this.descriptor, SHUT_RDWR);
+    }
   }
 
   /** A fault of ours while this stream was served: it ends this connection only. */

@@ -141,6 +141,49 @@ describe("peek", { skip }, () => {
   });
 });
 
+describe("a socket that the kernel will not watch", { skip }, () => {
+  // epoll_ctl(2) gives ENOSPC when fs.epoll.max_user_watches is used up.
+  const ENOSPC = -28;
+
+  it("fails its owner with a fault of ours, whether it peeks or waits", async (t) => {
+    for (const peeks of [true, false]) {
+      const rig = new Rig(t);
+      const failures: ProxyError[] = [];
+      const address = rig.listen((accepted) => {
+        accepted.owner = {
+          failed: (_, error) => {
+            failures.push(error);
+            accepted.reset();
+          },
+        };
+        if (peeks) accepted.peek(100, () => 50);
+        (accepted as EpollStream).onUnwatched(ENOSPC);
+      });
+      await rig.connect(address);
+      await until(() => failures.length > 0);
+      assert.deepEqual(
+        failures.map(({ code, message }) => [code, message]),
+        [["INTERNAL", "epoll_ctl(): ENOSPC"]],
+      );
+      assert.equal(rig.faults.length, 1);
+      rig.faults.length = 0;
+      await rig.close();
+    }
+  });
+
+  it("is a dial that failed here", async (t) => {
+    const rig = new Rig(t);
+    const target = await rig.serve((socket) => socket.resume());
+    const errors: (ProxyError | null)[] = [];
+    const dialler = { dialled: (error: ProxyError | null) => void errors.push(error) };
+    const stream = rig.transport.dial(target, { from: null, speaksFirst: false }, dialler);
+    (stream as EpollStream).onUnwatched(ENOSPC);
+    assert.match(errors[0]!.message, /ENOSPC/);
+    await turns(3);
+    assert.equal(errors.length, 1);
+  });
+});
+
 describe("dial", { skip }, () => {
   it("says why it failed, in a turn of its own, and has released everything", async (t) => {
     const rig = new Rig(t);
