@@ -13,8 +13,8 @@ import type { IdleRow } from "./result.ts";
 /** TLS connections are larger, so fewer give the same precision. */
 const WANTED = { plain: 10_000, terminate: 5_000 };
 const WANTED_QUICK = { plain: 1_000, terminate: 500 };
-/** Time for buffers to be given back: nginx and HAProxy do so at once, a garbage collector later. */
-const SETTLE_MS = 1_000;
+/** Time for buffers to be given back: nginx and HAProxy do so at once, a garbage collector after a second or two of quiet. */
+const SETTLE_MS = 2_500;
 /** V8 gives back what a start left behind when a thread was idle for eight seconds (its memory reducer); it is no connection's. */
 const START_MS: Partial<Record<Kind, number>> = { millrace: 12_000, baseline: 12_000 };
 
