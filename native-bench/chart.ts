@@ -4,7 +4,7 @@
  */
 import { counted } from "./ranking.ts";
 import type { Report, Row, WorkResult } from "./result.ts";
-import { percentile, summary } from "./statistics.ts";
+import { percentile, type Summary, summary } from "./statistics.ts";
 import { number } from "./table.ts";
 import { sweeps } from "./tables.ts";
 
@@ -49,7 +49,7 @@ function colourOf(colour: ReadonlyMap<string, string>, row: Row): string {
   return colour.get(row.contender.split(" ×")[0]!) ?? "#222";
 }
 
-function cost(row: Row): { median: number; min: number; max: number } {
+function cost(row: Row): Summary {
   return summary(counted(row).flatMap((run) => run.cost ?? []));
 }
 
@@ -61,7 +61,7 @@ export function costChart(report: Report): string {
   let y = 44;
   for (const work of report.works.filter((w) => !w.sweep)) {
     const rows = work.rows.filter((row) => !row.failed && Number.isFinite(cost(row).median));
-    const scale = (WIDTH - left - 120) / Math.max(...rows.map((row) => cost(row).max));
+    const scale = (WIDTH - left - 120) / Math.max(...rows.map((row) => cost(row).high));
     body.push(
       text(16, y + 4, `${work.title}, CPU ${work.unit === "GB" ? "s/GB" : "µs"}`, 'font-weight="600"'),
     );
@@ -72,14 +72,14 @@ export function costChart(report: Report): string {
       body.push(
         `<rect x="${left}" y="${y}" width="${(c.median * scale).toFixed(1)}" height="14" fill="${colourOf(colour, row)}"/>`,
       );
-      const [from, to] = [left + c.min * scale, left + c.max * scale];
+      const [from, to] = [left + c.low * scale, left + c.high * scale];
       body.push(`<path d="M${from.toFixed(1)} ${y + 7}H${to.toFixed(1)}" stroke="#222" stroke-width="1.5"/>`);
       body.push(text(Math.max(to, left) + 6, y + 11, number(c.median)));
       y += 18;
     }
     y += 18;
   }
-  return svg(y, "CPU per unit of work (bar: median, line: extremes; shorter is better)", body);
+  return svg(y, "CPU per unit of work (bar: median, line: what holds it; shorter is better)", body);
 }
 
 const PERCENTS = [50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99];

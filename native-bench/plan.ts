@@ -20,7 +20,7 @@ export const ALL_WORKS: readonly Work[] = [...WORKS, ...SWEEPS];
 const QUICK = ["millrace-epoll", "haproxy", "haproxy+splice", "nginx+tuned", "floor"];
 /** A sweep asks for a shape, not for a ratio: fewer and shorter runs, and the contenders that matter. */
 const SWEEP_PEERS = ["millrace-epoll", "millrace-net", "haproxy", "nginx+tuned"];
-const SWEEP_RUNS = 3;
+const SWEEP_RUNS = 8;
 const SWEEP_WARMUP = 1;
 
 /** Seconds for one contender, as seen on a machine with two CPUs. */

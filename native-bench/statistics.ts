@@ -1,15 +1,16 @@
 /**
- * The arithmetic of a result: medians with their extremes, ratios with an interval, merged histograms. Pure.
+ * The arithmetic of a result: medians with what holds them, ratios with an interval, merged histograms. Pure.
  *
  * An interval here is made of order statistics: with five runs the smallest and the largest value hold the true
  * median with 93.75 % (1 - 2 / 2^5), with seven 98.4 %, whatever the distribution. From nine runs on the interval
  * leaves out as many extremes as 93 % allows.
  */
 
+/** A median and what holds it, see above. */
 export interface Summary {
   readonly median: number;
-  readonly min: number;
-  readonly max: number;
+  readonly low: number;
+  readonly high: number;
 }
 
 /** What a statement rests on. */
@@ -49,12 +50,13 @@ export function median(values: readonly number[]): number {
 
 export function summary(values: readonly number[]): Summary {
   const list = sorted(values);
-  return { median: median(list), min: list[0] ?? Number.NaN, max: list.at(-1) ?? Number.NaN };
+  const trim = trimmed(list.length);
+  return { median: median(list), low: list[trim] ?? Number.NaN, high: list.at(-1 - trim) ?? Number.NaN };
 }
 
-/** Distance between the extremes as a share of the median. */
+/** Width of what holds the median as a share of it. */
 export function spread(values: Summary): number {
-  return (values.max - values.min) / values.median;
+  return (values.high - values.low) / values.median;
 }
 
 /** How many values may be left out at each end so that the rest still holds the median with COVERAGE. */

@@ -18,7 +18,7 @@ export function number(value: number): string {
 
 export function withExtremes(values: readonly number[]): string {
   const s: Summary = summary(values);
-  return Number.isFinite(s.median) ? `${number(s.median)} (${number(s.min)}–${number(s.max)})` : NOTHING;
+  return Number.isFinite(s.median) ? `${number(s.median)} (${number(s.low)}–${number(s.high)})` : NOTHING;
 }
 
 export function ratioText(value: Estimate | null): string {

@@ -1,4 +1,4 @@
-/** Markdown tables of a report. Every number is a median with its extremes; a ratio has its interval. Pure. */
+/** Markdown tables of a report. Every number is a median with what holds it; a ratio has its interval. Pure. */
 import { overview, provenance } from "./overview.ts";
 import { bestIdle, costs, counted, type Ranked, rank, tailToBest } from "./ranking.ts";
 import type { CallsRow, IdleRow, Report, Row, WorkResult } from "./result.ts";

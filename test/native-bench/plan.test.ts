@@ -29,7 +29,7 @@ const EVERYONE = [
   contender("node-pipe", "baseline", ["plain", "terminate", "originate", "reencrypt"]),
 ];
 const MACHINE: Machine = { descriptors: 1 << 18, tls: true, linux: true, strace: true };
-const ASKED: Asked = { only: [], quick: false, peers: [], pace: { seconds: 1, runs: 5, warmup: 1.5 } };
+const ASKED: Asked = { only: [], quick: false, peers: [], pace: { seconds: 0.3, runs: 12, warmup: 1.5 } };
 
 function worksOf(asked: Partial<Asked>, machine: Partial<Machine> = {}): string[] {
   return plan({ ...ASKED, ...asked }, EVERYONE, { ...MACHINE, ...machine }).works.map(
@@ -106,8 +106,8 @@ test("contenders have two lives, half of the rounds each, where there are enough
 
 test("a fixed rate has as much time as any other work, in windows", () => {
   const rate = { of: "ping64", share: 0.6 };
-  assert.deepEqual(rhythm(ASKED.pace, {}), { rounds: 5, seconds: 1, settle: 0.2 });
-  assert.deepEqual(rhythm(ASKED.pace, { rate }), { rounds: 20, seconds: 0.25, settle: 0.1 });
+  assert.deepEqual(rhythm(ASKED.pace, {}), { rounds: 12, seconds: 0.3, settle: 0.2 });
+  assert.deepEqual(rhythm(ASKED.pace, { rate }), { rounds: 14, seconds: 0.25, settle: 0.1 });
   // As published: windows grow instead of becoming too many.
   const long = rhythm({ seconds: 10, runs: 7, warmup: 3 }, { rate });
   assert.equal(long.rounds, 60);

@@ -20,10 +20,12 @@ test("the median of an even list lies between the middle two", () => {
   assert.ok(Number.isNaN(median([])));
 });
 
-test("a summary holds median and extremes, and its spread is their distance", () => {
+test("a summary holds the median and what holds it, and its spread is how wide that is", () => {
   const values = summary([10, 12, 9]);
-  assert.deepEqual(values, { median: 10, min: 9, max: 12 });
+  assert.deepEqual(values, { median: 10, low: 9, high: 12 });
   assert.equal(spread(values), 0.3);
+  // Of twelve the two smallest and the two largest say nothing of the median.
+  assert.deepEqual(summary([99, 4, 5, 6, 7, 8, 9, 10, 11, 0, 1, 88]), { median: 7.5, low: 4, high: 11 });
 });
 
 test("up to eight values the interval reaches from the smallest to the largest", () => {
