@@ -9,8 +9,9 @@ import type { EventLoop } from "./loop.ts";
 const LOOK_MS = 1_000;
 // More than the wake-ups from control, such as a scrape, and far from traffic.
 const QUIET_EVENTS = 8;
-// A thousand idle connections leave about so much behind; below it the pause is not worth it.
-const WORTH_BYTES = 2 << 20;
+// Twice what the young generation may hold, so that a pause between short connections is no reason: V8 throws compiled code away
+// with the garbage, and what comes next would run at twice the cost until it is compiled again (measured).
+const WORTH_BYTES = 8 << 20;
 
 export class Garbage implements Task {
   readonly #loop: EventLoop;
