@@ -15,8 +15,6 @@ const transport = createEpollTransport({
   workers,
   wakeup: { descriptor: wakeup, woken: receiveAll },
   onFault: (thrown) => worker.fault(thrown),
-  // There where the process was started with --expose-gc, or told V8 so before this thread (cli/run.ts).
-  collect: globalThis.gc === undefined ? null : () => globalThis.gc!(),
   tls: createTlsEngine,
 });
 const worker = new Worker(transport, index, shared, lines, (event) => control.postMessage(event));

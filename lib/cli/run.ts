@@ -15,9 +15,6 @@ const SECOND_SIGNAL_MS = 2_000;
 // a machine whose cores are busy it takes until the last of them had its turn: pauses of 4 to 9 ms.
 const ALONE = "--no-parallel-scavenge";
 
-// Workers of the epoll transport collect their garbage themselves when they idle: see transport/epoll/garbage.ts.
-const COLLECTABLE = "--expose-gc";
-
 export async function run(file: string): Promise<undefined> {
   await runUntilSignal(loadConfig(file), () => loadConfig(file));
   return undefined;
@@ -26,7 +23,6 @@ export async function run(file: string): Promise<undefined> {
 /** Starts a proxy and returns when it accepts; it then runs until a signal ends the process. */
 export async function runUntilSignal(config: Config, again: (() => Config) | null): Promise<Proxy> {
   setFlagsFromString(ALONE);
-  setFlagsFromString(COLLECTABLE);
   const proxy = new Proxy(config, {
     onDeath: () => {
       // Give the fatal line time to leave, then go: systemd starts us again.

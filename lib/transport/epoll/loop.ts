@@ -54,7 +54,6 @@ export class EventLoop {
   #fresh: FreshSource[] = [];
   #deferred: (() => void)[] = [];
   #now = performance.now();
-  #served = 0;
 
   /** `onFault` hears of what timers and deferred calls throw. Throws TRANSPORT where epoll cannot be had. */
   constructor(memory: WorkerMemory, onFault: (thrown: unknown) => void) {
@@ -68,11 +67,6 @@ export class EventLoop {
   /** Monotonic ms, taken after the wait and before the steps that follow. */
   get now(): number {
     return this.#now;
-  }
-
-  /** Events so far. */
-  get served(): number {
-    return this.#served;
   }
 
   /** Watches the source for `mask` (with EPOLLET for edges). 0, or -errno: then it is not watched. */
@@ -174,7 +168,6 @@ export class EventLoop {
   }
 
   #dispatch(count: number): void {
-    this.#served += count;
     const { eventInts, eventStride, eventData } = this.#memory;
     let index = 0;
     let source: Source | undefined;

@@ -2,7 +2,6 @@
  * The epoll transport: one worker thread's sockets on raw descriptors, driven by a loop that blocks its thread. Promises,
  * Node's timers and its message events never run in that thread; whoever wants something of it signals the wake-up.
  */
-import { getHeapStatistics } from "node:v8";
 import { ProxyError } from "../../errors.ts";
 import { EPOLLIN } from "../../ffi/layout.ts";
 import { read, requireEpoll } from "../../ffi/libc.ts";
@@ -23,7 +22,6 @@ import type {
 } from "../transport.ts";
 import type { TlsEngine } from "./channel.ts";
 import { dial } from "./dial.ts";
-import { Garbage } from "./garbage.ts";
 import { dialError, type Gear } from "./gear.ts";
 import { KeepAlives } from "./keepalives.ts";
 import { Listener } from "./listener.ts";
@@ -43,8 +41,6 @@ export interface EpollOptions {
   readonly onFault: (thrown: unknown) => void;
   /** Pipes for splice at most; by default a share of what an unprivileged user may have. 0: always copy. */
   readonly pipes?: number;
-  /** Collects this thread's garbage, for when it idles; null: V8 does what it can. */
-  readonly collect?: (() => void) | null;
   /** Makes the TLS of this worker when it is first needed; without it `context` throws TRANSPORT. */
   readonly tls?: (() => TlsEngine) | null;
 }
@@ -85,8 +81,6 @@ export class EpollTransport implements Transport {
       onFault: options.onFault,
       dialError,
     };
-    const collect = options.collect ?? null;
-    if (collect !== null) new Garbage(loop, collect, () => getHeapStatistics().used_heap_size);
     if (options.wakeup !== null) this.#watch(options.wakeup.descriptor, options.wakeup.woken);
   }
 
