@@ -171,6 +171,21 @@ describe("a socket that the kernel will not watch", { skip }, () => {
     }
   });
 
+  it("stays open for who will own it, and shows an end", async (t) => {
+    const rig = new Rig(t);
+    const ends: boolean[] = [];
+    const address = rig.listen((accepted) => {
+      (accepted as EpollStream).onUnwatched(ENOSPC);
+      accepted.peek(100, (_, ended) => {
+        ends.push(ended);
+        return 0;
+      });
+    });
+    await rig.connect(address);
+    await until(() => ends.length > 0);
+    assert.deepEqual(ends, [true]);
+  });
+
   it("is a dial that failed here", async (t) => {
     const rig = new Rig(t);
     const target = await rig.serve((socket) => socket.resume());
