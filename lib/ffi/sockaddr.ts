@@ -40,20 +40,25 @@ export function encodeSockaddr(address: SocketAddress): Buffer {
 /** Reads a `sockaddr` of `length` bytes at `offset`. */
 export function decodeSockaddr(bytes: Buffer, offset: number, length: number): SocketAddress {
   // An unnamed UNIX client has a family and nothing else; some kernels give no address at all.
-  const family = length < 2 ? AF_UNIX : bytes.readUInt16LE(offset);
+  const family = length < 2 ? AF_UNIX : bytes[offset]!;
   if (family === AF_INET) {
-    const host = hostOf(bytes.readUInt32BE(offset + SOCKADDR_IN.address));
-    return { kind: "ip", host, port: bytes.readUInt16BE(offset + SOCKADDR_IN.port) };
+    const at = offset + SOCKADDR_IN.address;
+    const host = hostOf((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!);
+    return { kind: "ip", host, port: portAt(bytes, offset + SOCKADDR_IN.port) };
   }
   if (family === AF_INET6) {
     for (let w = 0; w < 4; w++) words[w] = bytes.readUInt32BE(offset + SOCKADDR_IN6.address + 4 * w);
-    return { kind: "ip", host: formatIp6(words), port: bytes.readUInt16BE(offset + SOCKADDR_IN6.port) };
+    return { kind: "ip", host: formatIp6(words), port: portAt(bytes, offset + SOCKADDR_IN6.port) };
   }
   const path = bytes.subarray(offset + SOCKADDR_UN.path, offset + length);
   if (path.length === 0) return { kind: "unix", path: "" };
   if (path[0] === 0) return { kind: "unix", path: `@${path.subarray(1).toString()}` };
   const end = path.indexOf(0);
   return { kind: "unix", path: (end < 0 ? path : path.subarray(0, end)).toString() };
+}
+
+function portAt(bytes: Uint8Array, at: number): number {
+  return bytes[at]! * 256 + bytes[at + 1]!;
 }
 
 // Clients come back, and one text for all their connections spares each its own.

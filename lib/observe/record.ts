@@ -74,6 +74,8 @@ const OUR_SIDE: ReadonlySet<Reason> = new Set<Reason>([
   "limit",
   "internal",
 ]);
+const INFO = '{"level":"info","time":';
+const WARN = '{"level":"warn","time":';
 
 /** The access line, one JSON object with a newline: the fields of interface.md section 3 in that order. `ended` is in Unix ms. */
 export function accessLine(record: ConnectionRecord, ended: number): string {
@@ -81,7 +83,7 @@ export function accessLine(record: ConnectionRecord, ended: number): string {
   const tls = record.downstreamTls;
   const upstreamTls = record.upstreamTls;
   const peer = tls?.peer ?? null;
-  let line = `{"level":"${OUR_SIDE.has(reason) ? "warn" : "info"}","time":${ended},"msg":"connection","id":"${record.id}"`;
+  let line = `${OUR_SIDE.has(reason) ? WARN : INFO}${ended},"msg":"connection","id":"${record.id}"`;
   if (record.parent !== null) line += `,"parent":${JSON.stringify(record.parent)}`;
   const link = tls?.link ?? upstreamTls?.link ?? null;
   if (link !== null) line += `,"link":"${link}"`;
@@ -89,11 +91,9 @@ export function accessLine(record: ConnectionRecord, ended: number): string {
   if (tls !== null && upstreamTls !== null && upstreamTls.link !== null) {
     line += `,"upstream_link":"${upstreamTls.link}"`;
   }
-  line += `,"listener":${quote(record.listener)}`;
-  if (record.route !== null) line += `,"route":${quote(record.route)}`;
-  if (record.cluster !== null) line += `,"cluster":${quote(record.cluster)}`;
-  if (record.endpoint !== null) line += `,"endpoint":${quote(record.endpoint)}`;
-  line += `,"source":${addressJson(record.source)},"destination":${addressJson(record.destination)}`;
+  line += wayJson(record);
+  if (record.endpoint !== null) line += endpointJson(record.endpoint);
+  line += `,"source":${addressJson(record.source)}${destinationJson(record.destination)}`;
   // Nothing in it can need an escape: see hello-message.ts.
   if (record.sni !== null) line += `,"sni":"${record.sni}"`;
   const alpn = tls === null ? record.alpn : tls.alpn;
@@ -109,7 +109,7 @@ export function accessLine(record: ConnectionRecord, ended: number): string {
   if (record.sniffMs !== null) line += `,"sniff_ms":${tenths(record.sniffMs)}`;
   if (record.handshakeMs !== null) line += `,"handshake_ms":${tenths(record.handshakeMs)}`;
   if (record.dialMs !== null) line += `,"dial_ms":${tenths(record.dialMs)}`;
-  return `${line},"generation":${record.generation},"transport":"${record.transport}"}\n`;
+  return line + originJson(record);
 }
 
 /** One row of the live listing (`GET /connections`): the same names as the access line, with what holds now. */
@@ -145,14 +145,53 @@ function peerJson(peer: Peer): string {
 /** Paths may need escapes, IP literals do not. */
 function addressJson(address: SocketAddress): string {
   const text = formatAddress(address);
-  return address.kind === "ip" ? `"${text}"` : quote(text);
+  return address.kind === "ip" ? `"${text}"` : JSON.stringify(text);
 }
 
 /** ms with one decimal: finer is noise, coarser hides a loopback hop. From integers, which print faster than doubles. */
 function tenths(ms: number): string {
   const all = Math.round(ms * 10);
-  const whole = Math.trunc(all / 10);
-  return `${whole}.${all - whole * 10}`;
+  return all < SMALL.length ? SMALL[all]! : decimal(all);
+}
+
+function decimal(tenths: number): string {
+  const whole = Math.trunc(tenths / 10);
+  return `${whole}.${tenths - whole * 10}`;
+}
+
+// Up to 50 ms: the steps of a short connection.
+const SMALL = Array.from({ length: 500 }, (_, tenths) => decimal(tenths));
+
+// What one line has in common with the line before is not put together again: a line is 40 texts else, and costs as many joins.
+
+let way = { listener: "", route: null as string | null, cluster: null as string | null, json: "" };
+
+function wayJson({ listener, route, cluster }: ConnectionRecord): string {
+  if (listener === way.listener && route === way.route && cluster === way.cluster) return way.json;
+  let json = `,"listener":${JSON.stringify(listener)}`;
+  if (route !== null) json += `,"route":${JSON.stringify(route)}`;
+  if (cluster !== null) json += `,"cluster":${JSON.stringify(cluster)}`;
+  way = { listener, route, cluster, json };
+  return json;
+}
+
+const endpointJson = remembered<string>((endpoint) => `,"endpoint":${JSON.stringify(endpoint)}`);
+
+let last: { readonly address: SocketAddress | null; readonly json: string } = { address: null, json: "" };
+
+/** The clients of a listener share one address object, unless it listens on a wildcard. */
+function destinationJson(address: SocketAddress): string {
+  if (address !== last.address) last = { address, json: `,"destination":${addressJson(address)}` };
+  return last.json;
+}
+
+let origin = { generation: 0, transport: "", json: "" };
+
+function originJson({ generation, transport }: ConnectionRecord): string {
+  if (generation !== origin.generation || transport !== origin.transport) {
+    origin = { generation, transport, json: `,"generation":${generation},"transport":"${transport}"}\n` };
+  }
+  return origin.json;
 }
 
 // One call into C for 256 ids: an id of its own would cost more than all the rest of a record.
@@ -170,6 +209,3 @@ function randomId(): string {
   taken += ID_CHARS;
   return ids.slice(taken - ID_CHARS, taken);
 }
-
-// Names and endpoints come back on every line.
-const quote = remembered<string>(JSON.stringify);

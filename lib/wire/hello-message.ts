@@ -1,12 +1,13 @@
 /**
- * The inside of a ClientHello: names, protocols, versions, groups. Invariants: every length is checked against what encloses
- * it; a duplicate of an extension that OpenSSL knows is refused, unknown extensions are skipped; GREASE values never show.
- * RFC 8446 sections 4.1.2 and 4.2, RFC 6066 section 3, RFC 7301 section 3.1, RFC 8701, RFC 9849.
+ * The inside of a ClientHello: what a route can ask for, names and protocols. Invariants: every length is checked against what
+ * encloses it; a duplicate of an extension that OpenSSL knows is refused, unknown extensions are skipped.
+ * RFC 8446 sections 4.1.2 and 4.2, RFC 6066 section 3, RFC 7301 section 3.1, RFC 9849.
  *
  * Server names are where Millrace is stricter than OpenSSL, because they reach logs, metrics and tables: see `readName`.
  */
 import { ALERT } from "./alert.ts";
 import { readIp } from "./ip.ts";
+import { rememberedBytes } from "./texts.ts";
 
 /** A parsed ClientHello. */
 export interface Hello {
@@ -14,19 +15,14 @@ export interface Hello {
   readonly serverName: string | null;
   /** As offered, each byte one character (latin1): ALPN names are bytes, not text. */
   readonly alpn: readonly string[];
-  /** From supported_versions, else the one legacy version: 0x0304 is TLS 1.3. */
-  readonly versions: readonly number[];
-  /** The highest TLS version offered; 0 where no known one is. */
-  readonly maxVersion: number;
   /**
    * `offered`: an ECH extension of type outer, real or GREASE: these two are made to be told apart by nobody without the
    * ECH key (RFC 9849 section 6.2), and with a real one `serverName` is the public name. `inner`: a hello that an ECH
    * front has decrypted already; its `serverName` is the true one.
    */
   readonly ech: "none" | "offered" | "inner";
-  /** Wants to resume a TLS 1.3 session or uses an external PSK. */
-  readonly hasPsk: boolean;
-  readonly groups: readonly number[];
+  /** Sends supported_versions; without, nothing above TLS 1.2 may be agreed on (RFC 8446 section 4.2.1). */
+  readonly listsVersions: boolean;
   /** Bytes of stream from the first record header to the last byte of the hello. */
   readonly length: number;
 }
@@ -44,7 +40,6 @@ export function badHello(alert: number, why: string): BadHello {
 const SERVER_NAME = 0;
 const SUPPORTED_GROUPS = 10;
 const ALPN = 16;
-const PRE_SHARED_KEY = 41;
 const SUPPORTED_VERSIONS = 43;
 const RENEGOTIATION_INFO = 0xff01;
 const ECH = 0xfe0d;
@@ -54,8 +49,8 @@ const SINGULAR = new Uint8Array(64);
 for (const type of [0, 1, 5, 10, 11, 12, 13, 14, 16, 18, 21, 22, 23, 35, 41, 42, 43, 44, 45, 47, 49, 50, 51])
   SINGULAR[type] = 1;
 
-const TLS12 = 0x0303;
 const SSL3 = 0x0300;
+const NONE: readonly string[] = [];
 const MAX_NAME = 255; // OpenSSL's TLSEXT_MAXLEN_host_name; a DNS name has at most 253 characters
 
 /**
@@ -76,30 +71,18 @@ export function parseMessage(bytes: Uint8Array, at: number, end: number, length:
   at += 1 + methods;
   if (methods === 0 || at > end) return malformed("compression methods");
 
-  const facts: Facts = { serverName: null, alpn: [], versions: null, groups: [], ech: "none", hasPsk: false };
+  const facts: Facts = { serverName: null, alpn: NONE, ech: "none", listsVersions: false, length };
   if (at < end) {
     if (at + 2 > end || at + 2 + u16(bytes, at) !== end) return malformed("extension block");
     const bad = readExtensions(bytes, at + 2, end, facts);
     if (bad !== null) return bad;
   }
-  // Without supported_versions nothing above TLS 1.2 may be agreed on (RFC 8446 section 4.2.1).
-  if (facts.versions === null && legacy < SSL3)
+  if (!facts.listsVersions && legacy < SSL3)
     return badHello(ALERT.protocol_version, `TLS version 0x${legacy.toString(16).padStart(4, "0")}`);
-  const versions = facts.versions ?? [Math.min(legacy, TLS12)];
-  let maxVersion = 0;
-  for (const version of versions) if (version >> 8 === 3 && version > maxVersion) maxVersion = version;
-  const { serverName, alpn, ech, hasPsk, groups } = facts;
-  return { serverName, alpn, versions, maxVersion, ech, hasPsk, groups, length };
+  return facts;
 }
 
-interface Facts {
-  serverName: string | null;
-  alpn: string[];
-  versions: number[] | null;
-  groups: number[];
-  ech: "none" | "offered" | "inner";
-  hasPsk: boolean;
-}
+type Facts = { -readonly [K in keyof Hello]: Hello[K] };
 
 function readExtensions(bytes: Uint8Array, at: number, end: number, facts: Facts): BadHello | null {
   let seenLow = 0; // types 0 to 31 as bits
@@ -123,19 +106,16 @@ function readExtensions(bytes: Uint8Array, at: number, end: number, facts: Facts
         bad = readServerName(bytes, from, at, facts);
         break;
       case ALPN:
-        bad = readAlpn(bytes, from, at, facts.alpn);
+        bad = readAlpn(bytes, from, at, facts);
         break;
       case SUPPORTED_GROUPS:
         if (at - from < 4 || u16(bytes, from) !== at - from - 2) return malformed("supported_groups");
-        bad = readNumbers(bytes, from + 2, at, facts.groups, "supported_groups");
+        if ((at - from) % 2 !== 0) return malformed("supported_groups");
         break;
       case SUPPORTED_VERSIONS:
         if (at - from < 3 || bytes[from] !== at - from - 1) return malformed("supported_versions");
-        facts.versions = [];
-        bad = readNumbers(bytes, from + 1, at, facts.versions, "supported_versions");
-        break;
-      case PRE_SHARED_KEY:
-        facts.hasPsk = true;
+        if ((at - from) % 2 === 0) return malformed("supported_versions");
+        facts.listsVersions = true;
         break;
       case RENEGOTIATION_INFO:
         if (seenRenegotiation) return duplicate(type);
@@ -156,7 +136,8 @@ function readServerName(bytes: Uint8Array, from: number, end: number, facts: Fac
   if (end - from < 5 || u16(bytes, from) !== end - from - 2) return malformed("server_name");
   if (bytes[from + 2] !== 0) return badHello(ALERT.decode_error, `server name of type ${bytes[from + 2]}`);
   if (u16(bytes, from + 3) !== end - from - 5) return malformed("server_name");
-  const name = readName(bytes, from + 5, end);
+  if (from + 5 === end) return null; // OpenSSL lets an empty name pass, as if none had been sent
+  const name = hostName(bytes, from + 5, end);
   if (name === undefined) return badHello(ALERT.unrecognized_name, "a server name that is no host name");
   facts.serverName = name;
   return null;
@@ -165,11 +146,10 @@ function readServerName(bytes: Uint8Array, from: number, end: number, facts: Fac
 /**
  * A host name in lower case without its trailing dot. `undefined` (refused, unrecognized_name) for more than 255 bytes, for
  * empty labels and for any byte but letters, digits, `-`, `_` and `.`: NUL, control characters, quotes, `*`, UTF-8. `null` (as
- * if none had been sent) for an empty name, which OpenSSL lets pass, and for an IP literal, which RFC 6066 forbids, some
- * clients send, and no certificate or route by name can answer.
+ * if none had been sent) for an IP literal, which RFC 6066 forbids, some clients send, and no certificate or route by name can
+ * answer.
  */
 function readName(bytes: Uint8Array, from: number, end: number): string | null | undefined {
-  if (from === end) return null;
   if (end - from > MAX_NAME) return undefined;
   if (bytes[end - 1] === DOT) end--;
   let label = 0;
@@ -188,6 +168,10 @@ function readName(bytes: Uint8Array, from: number, end: number): string | null |
   if (numeric && readIp(name, scratch) !== 0) return null;
   return upper ? name.toLowerCase() : name;
 }
+
+// Clients ask for the same few names and protocols, and to make a text costs as much as all the rest of a hello.
+const hostName = rememberedBytes(1024, readName);
+const protocolName = rememberedBytes<never>(64, latin1);
 
 /** Names have no colon, IPv6 literals have. */
 function ipOrRefused(text: string): null | undefined {
@@ -209,36 +193,17 @@ KIND[0x2d] = KIND[0x5f] = LOWER;
 KIND[DOT] = DOTS;
 const scratch = new Uint32Array(4);
 
-function readAlpn(bytes: Uint8Array, from: number, end: number, into: string[]): BadHello | null {
+function readAlpn(bytes: Uint8Array, from: number, end: number, facts: Facts): BadHello | null {
+  const names: string[] = [];
   if (end - from < 4 || u16(bytes, from) !== end - from - 2) return malformed("ALPN");
   for (let at = from + 2; at < end; ) {
     const next = at + 1 + bytes[at]!;
     if (next === at + 1 || next > end) return malformed("ALPN");
-    into.push(latin1(bytes, at + 1, next));
+    names.push(protocolName(bytes, at + 1, next));
     at = next;
   }
+  facts.alpn = names;
   return null;
-}
-
-/** A list of 16-bit numbers without its GREASE. */
-function readNumbers(
-  bytes: Uint8Array,
-  from: number,
-  end: number,
-  into: number[],
-  what: string,
-): BadHello | null {
-  if ((end - from) % 2 !== 0) return malformed(what);
-  for (let at = from; at < end; at += 2) {
-    const value = u16(bytes, at);
-    if (!isGrease(value)) into.push(value);
-  }
-  return null;
-}
-
-/** RFC 8701 section 2: 0x0a0a, 0x1a1a to 0xfafa. */
-function isGrease(value: number): boolean {
-  return (value & 0x0f0f) === 0x0a0a && value >> 8 === (value & 255);
 }
 
 function u16(bytes: Uint8Array, at: number): number {

@@ -19,41 +19,42 @@ function assertBad(bytes: Uint8Array, alert: number, what?: string, limit = LIMI
   assert.equal((verdict as { alert: number }).alert, alert, `${what}: ${JSON.stringify(verdict)}`);
 }
 
-test("a browser's hello tells name, protocols, versions, groups and ECH without GREASE", () => {
+test("a browser's hello tells name, protocols and ECH", () => {
   const bytes = gear.records(gear.browserHello("Web.Example.Test"));
   assert.deepEqual(hello(bytes), {
     serverName: "web.example.test",
     alpn: ["h2", "http/1.1"],
-    versions: [0x0304, 0x0303],
-    maxVersion: 0x0304,
     ech: "offered",
-    hasPsk: false,
-    groups: [0x11ec, 29, 23, 24],
+    listsVersions: true,
     length: bytes.length,
   });
 });
 
-test("a hello without extensions has no name, no protocols and its legacy version", () => {
+test("a hello without extensions has no name, no protocols and no list of versions", () => {
   for (const extensions of [null, []]) {
     const got = hello(gear.helloStream({ extensions, legacyVersion: 0x0301 }));
-    assert.deepEqual(
-      [got.serverName, got.alpn, got.versions, got.maxVersion, got.ech, got.hasPsk],
-      [null, [], [0x0301], 0x0301, "none", false],
-    );
+    assert.deepEqual([got.serverName, got.alpn, got.ech, got.listsVersions], [null, [], "none", false]);
   }
 });
 
-test("the legacy version counts only without supported_versions, and never as more than TLS 1.2", () => {
-  assert.equal(hello(gear.helloStream({ legacyVersion: 0x0305 })).maxVersion, 0x0303);
-  assert.equal(hello(gear.helloStream({ legacyVersion: 0x0300 })).maxVersion, 0x0300);
-  const greased = gear.helloStream({ legacyVersion: 0x0303, extensions: [gear.versions(0x0a0a)] });
-  assert.equal(hello(greased).maxVersion, 0);
+test("the legacy version counts only without supported_versions", () => {
+  const listed = { legacyVersion: 0x0200, extensions: [gear.versions(0x0a0a)] };
+  assert.equal(hello(gear.helloStream(listed)).listsVersions, true);
+  hello(gear.helloStream({ legacyVersion: 0x0300 }));
   assertBad(gear.helloStream({ legacyVersion: 0x0200 }), ALERT.protocol_version);
 });
 
-test("a PSK and an inner ECH are told", () => {
-  const got = hello(gear.helloStream({ extensions: [gear.echInner, gear.psk()] }));
-  assert.deepEqual([got.ech, got.hasPsk], ["inner", true]);
+test("an inner ECH is told", () => {
+  assert.equal(hello(gear.helloStream({ extensions: [gear.echInner] })).ech, "inner");
+});
+
+test("of many names and protocols, long ones among them, none is taken for another", () => {
+  const names = Array.from({ length: 5000 }, (_, n) => `${"n".repeat(n % 63)}${n}.${n % 7}.test`);
+  for (const name of [...names, ...names.toReversed()]) {
+    const extensions = [gear.sni(name), gear.alpn(name, "h2")];
+    const got = hello(gear.helloStream({ extensions }));
+    assert.deepEqual([got.serverName, got.alpn], [name, [name, "h2"]]);
+  }
 });
 
 test("bytes behind the hello change nothing", () => {
