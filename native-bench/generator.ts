@@ -146,15 +146,15 @@ export function runLoad(
   });
 }
 
-/** Idle connections that are held: a tenth of them first. */
+/** Idle connections that are held: those of the first stage at first (IDLE_TENTHS in pace.ts). */
 export interface Held {
-  /** Opens the others. */
-  all(): Promise<void>;
+  /** Opens those of the next stage. */
+  more(): Promise<void>;
   /** Ends them, and the generator. */
   release(): Promise<void>;
 }
 
-/** Opens the first tenth of idle connections; at least ten must be asked for. Takes `limit` ms for all of them at most. */
+/** Opens idle connections up to the first stage; at least ten must be asked for. Takes `limit` ms for all of them at most. */
 export async function holdIdle(
   generator: Generator,
   options: readonly string[],
@@ -179,7 +179,7 @@ export async function holdIdle(
   void ended.then(() => clearTimeout(timer));
   await opened();
   return {
-    all(): Promise<void> {
+    more(): Promise<void> {
       child.stdin!.write("\n");
       return opened();
     },

@@ -1,14 +1,17 @@
 /**
- * Memory of idle connections: a fresh process is filled with connections that each carried one byte each way. What it grows by
- * from the first tenth of them to all is theirs: what comes with the first ones, pools and a heap's young generation, every
- * process has once. Read again after all have gone.
+ * Memory of idle connections: a fresh process is filled with connections that each carried one byte each way. What it grows by in
+ * three equal steps from the first tenth of them to all is theirs, and the median of the three counts: what every process takes
+ * or gives back once (pools, a young generation that grows, a collector that clears away what a start left) is in one step only.
+ * Read again after all have gone.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Contender, Kind } from "./contender.ts";
 import { holdIdle } from "./generator.ts";
 import { affordable, hopFor, loadOptions, type Setting } from "./hop.ts";
+import { IDLE_TENTHS } from "./pace.ts";
 import { memory, start } from "./process.ts";
 import type { IdleRow } from "./result.ts";
+import { median } from "./statistics.ts";
 
 /** TLS connections are larger, so fewer give the same precision. */
 const WANTED = { plain: 10_000, terminate: 5_000 };
@@ -39,11 +42,13 @@ export async function measureIdle(
       const load = ["idle", ...group, "--connections", String(connections), "--sources", "8"];
       const held = await holdIdle(setting.generator, loadOptions(setting, running, load), 90_000);
       await delay(SETTLE_MS);
-      const tenth = memory(running.pid);
-      await held.all();
-      await delay(SETTLE_MS);
-      const user =
-        ((memory(running.pid) - tenth) * connections) / (connections - Math.floor(connections / 10));
+      const seen = [memory(running.pid)];
+      for (let stage = 1; stage < IDLE_TENTHS.length; stage++) {
+        await held.more();
+        await delay(SETTLE_MS);
+        seen.push(memory(running.pid));
+      }
+      const user = growth(seen);
       await held.release();
       await delay(SETTLE_MS);
       return { ...base, atStart, user, afterRelease: memory(running.pid), failed: null };
@@ -53,4 +58,10 @@ export async function measureIdle(
   } catch (error) {
     return { ...base, ...nothing, failed: (error as Error).message };
   }
+}
+
+/** What all connections take, from what was in use at each stage: the median of the steps. */
+export function growth(seen: readonly number[]): number {
+  const steps = seen.slice(1).map((now, i) => (now - seen[i]!) / (IDLE_TENTHS[i + 1]! - IDLE_TENTHS[i]!));
+  return 10 * median(steps);
 }

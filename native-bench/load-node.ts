@@ -11,6 +11,7 @@ import { TLS12_CIPHERS, TLS13_CIPHER } from "./contender.ts";
 import { clientHello } from "./load-node-hello.ts";
 import { given, mode } from "./load-node-options.ts";
 import { machineTime, ownWait, treeTime } from "./load-node-sample.ts";
+import { IDLE_TENTHS } from "./pace.ts";
 import { percentile } from "./statistics.ts";
 
 const connections = Number(given.connections);
@@ -216,8 +217,8 @@ async function begin(): Promise<void> {
   const held: Socket[] = [];
   for (let i = 0; i < idle; i++) held.push(await settled());
   if (mode === "idle") {
-    const stages = [Math.floor(connections / 10), connections].filter((count) => count > 0);
-    for (const count of stages) {
+    for (const tenths of IDLE_TENTHS) {
+      const count = Math.floor((connections * tenths) / 10);
       while (held.length < idle + count) held.push(await settled());
       process.stdout.write(`${JSON.stringify({ event: "idle", connections: count })}\n`);
       await new Promise((resolve) => process.stdin.once("data", resolve));

@@ -21,6 +21,7 @@
 #define EVENTS 256
 /* Give up on a contender that cannot hold the connections of the run. */
 #define ESTABLISH_SECONDS 60
+#define TENTHS 10
 #define ERRORS_MAX 1000
 
 struct counters counters;
@@ -157,12 +158,16 @@ static void result(const struct sample *from, const struct sample *to, uint64_t 
   fflush(stdout);
 }
 
-static void establish(unsigned most, uint64_t deadline) {
+static void establish(unsigned most) {
+  uint64_t deadline = now_ns() + ESTABLISH_SECONDS * 1000000000ull;
   for (client_establish(most); !client_established(most); client_establish(most)) {
     loop_once(deadline);
     if (now_ns() > deadline) die("the connections of the run were not established in %d s", ESTABLISH_SECONDS);
   }
 }
+
+/* How many idle connections there are before the last step, in tenths of all: as IDLE_TENTHS in pace.ts has it. */
+static const unsigned stages[] = {1, 4, 7};
 
 /* Says how many connections are idle now, and keeps them until a byte comes. */
 static void hold(unsigned count) {
@@ -174,13 +179,13 @@ static void hold(unsigned count) {
 
 static void run(void) {
   struct sample from, to;
-  uint64_t deadline = now_ns() + ESTABLISH_SECONDS * 1000000000ull;
-  unsigned few = options.mode == MODE_IDLE ? options.connections / 10 : 0;
-  if (few > 0) {
-    establish(few, deadline);
-    hold(few);
+  uint64_t deadline;
+  for (size_t i = 0; options.mode == MODE_IDLE && i < sizeof stages / sizeof *stages; i++) {
+    unsigned some = options.connections * stages[i] / TENTHS;
+    establish(some);
+    hold(some);
   }
-  establish(UINT_MAX, deadline);
+  establish(UINT_MAX);
   if (options.resume && !stream_has_session()) fprintf(stderr, "load: no session ticket came with the first handshake\n");
   phase = PHASE_WARMUP;
   client_begin();

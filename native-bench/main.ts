@@ -185,8 +185,10 @@ if (unknown.length > 0) refuse(`unknown work: ${unknown.join(", ")} (--list show
 if (options.compare) compareFiles(...options.compare);
 if (options.readme && options.from.length > 0) {
   const folder = dirname(options.readme);
-  const tables = options.from.map((file) => readmeTable(load(file), relative(folder, file)));
-  writeFileSync(options.readme, replaceTable(readFileSync(options.readme, "utf8"), tables.join("\n\n")));
+  const shown = new Set<string>();
+  const tables = options.from.map((file) => readmeTable(load(file), relative(folder, file), shown));
+  const told = tables.filter((table) => table !== "").join("\n\n");
+  writeFileSync(options.readme, replaceTable(readFileSync(options.readme, "utf8"), told));
   process.exit(0);
 }
 const base = options.list ? "" : destination(options.save);

@@ -56,16 +56,32 @@ function idleLine(report: Report, shape: "plain" | "terminate", millraces: reado
   return [`memory of an idle ${shape === "plain" ? "plain" : "TLS"} connection`, best.contender, ...texts];
 }
 
-/** Millrace's ratio to the best peer in each piece of work, and whether it wins, ties or loses. */
-export function overview(report: Report): string {
+/**
+ * Millrace's ratio to the best peer in each piece of work, and whether it wins, ties or loses. `shown` holds what earlier tables
+ * said; a line that would only say the same of the same contenders again is left out. Takes up what this table says.
+ */
+export function overview(report: Report, shown: Set<string> = new Set()): string {
   const millraces = report.contenders.filter((c) => c.kind === "millrace").map((c) => c.name);
   const works = report.works.filter((work) => !work.sweep && work.rows.every((row) => !row.workers));
-  if (millraces.length === 0 || works.length === 0) return "";
+  if (millraces.length === 0) return "";
   const rows = [
     ...works.map((work) => workLine(work, millraces)),
     ...(["plain", "terminate"] as const).map((shape) => idleLine(report, shape, millraces)),
-  ].filter((row) => row.length > 0);
+  ].filter((row) => row.length > 0 && says(row, millraces, shown));
+  if (rows.length === 0) return "";
   return table(["CPU cost, ratio to the best peer (interval)", "best peer", ...millraces], rows);
+}
+
+/** Whether a line tells anything new; notes what it tells. */
+function says(
+  [title, , ...cells]: readonly string[],
+  millraces: readonly string[],
+  shown: Set<string>,
+): boolean {
+  const told = millraces.filter((_, i) => cells[i] !== NOTHING).map((name) => `${title} ${name}`);
+  const anew = told.filter((key) => !shown.has(key));
+  for (const key of anew) shown.add(key);
+  return anew.length > 0;
 }
 
 /** Where, when, with what. */

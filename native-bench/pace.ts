@@ -65,3 +65,6 @@ export function expected(pace: Pace, work: Work, contenders: number): number {
   const entries = contenders * (work.workers?.length ?? 1);
   return entries * (lives(beat.rounds) * warmingTime(pace) + beat.rounds * runTime(beat));
 }
+
+/** How many of the idle connections are open at each stage, in tenths; the same in load.c. */
+export const IDLE_TENTHS: readonly number[] = [1, 4, 7, 10];

@@ -6,9 +6,11 @@ import type { Report } from "./result.ts";
 export const BEGIN = "<!-- bench:begin -->";
 export const END = "<!-- bench:end -->";
 
-/** `source` is the stored file, as a path from the README. */
-export function readmeTable(report: Report, source: string): string {
-  return `${overview(report)}\n\nBelow 1 Millrace costs less. Generated from [${source}](${source}):\n\n${provenance(report)}`;
+/** `source` is the stored file, as a path from the README; `shown`: see `overview`. Empty when it would tell nothing new. */
+export function readmeTable(report: Report, source: string, shown: Set<string> = new Set()): string {
+  const lines = overview(report, shown);
+  if (lines === "") return "";
+  return `${lines}\n\nBelow 1 Millrace costs less. Generated from [${source}](${source}):\n\n${provenance(report)}`;
 }
 
 /** Throws when the marks are missing: a table must not silently go stale. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseCalls } from "../../native-bench/calls.ts";
 import { charts } from "../../native-bench/chart.ts";
+import { growth } from "../../native-bench/idle.ts";
 import { order } from "../../native-bench/measure.ts";
 import { changes, slower } from "../../native-bench/micro-compare.ts";
 import { overview } from "../../native-bench/overview.ts";
@@ -129,6 +130,27 @@ test("the README's table goes between the marks and nowhere else", () => {
   assert.match(once, /^a\n<!-- bench:begin -->\n\| CPU cost.*results\/x\.json.*\n<!-- bench:end -->\nz\n$/s);
   assert.equal(replaceTable(once, table), once);
   assert.throws(() => replaceTable("no marks", table), /bench:begin/);
+});
+
+test("of several results a line is shown once, from the first, unless a later one has further contenders", () => {
+  const shown = new Set<string>();
+  const crr = report([work(ROWS)]);
+  const both = report([work(ROWS), work(ROWS, { name: "sni", title: "by name" })]);
+  assert.match(readmeTable(crr, "newest.json", shown), /connect/);
+  const second = readmeTable(both, "older.json", shown);
+  assert.match(second, /by name/);
+  assert.doesNotMatch(second, /\| connect/);
+  assert.equal(readmeTable(crr, "oldest.json", shown), "");
+});
+
+test("what idle connections take is the median of the steps: once is no habit", () => {
+  const each = 2048;
+  const stages = [1, 4, 7, 10].map((tenths) => 50e6 + tenths * 1000 * each);
+  assert.equal(Math.round(growth(stages)), 10_000 * each);
+  // A collector gives back 9 MB in the second step.
+  assert.equal(Math.round(growth(stages.map((bytes, i) => (i < 2 ? bytes : bytes - 9e6)))), 10_000 * each);
+  // A young generation grows by 4 MB in the first.
+  assert.equal(Math.round(growth(stages.map((bytes, i) => (i < 1 ? bytes : bytes + 4e6)))), 10_000 * each);
 });
 
 test("rounds turn: forwards, backwards, then from the next on", () => {
