@@ -11,6 +11,9 @@ export const SSL_TICKET_RETURN_IGNORE_RENEW = 2;
 export const SSL_TICKET_RETURN_USE = 3;
 export const SSL_TICKET_RETURN_USE_RENEW = 4;
 
+/** RFC 6066 section 4: 512, 1,024, 2,048 and 4,096 bytes. OpenSSL has other numbers for "none" and "not asked". */
+export const MAX_FRAGMENT_MODES: readonly number[] = [1, 2, 3, 4];
+
 export interface SessionFunctions {
   /** SSL_get_session(3). Owned by the SSL object; 0: none. */
   SSL_get_session(ssl: Pointer): Pointer;
@@ -26,6 +29,8 @@ export interface SessionFunctions {
   SSL_SESSION_is_resumable(session: Pointer): number;
   /** SSL_SESSION_get_protocol_version(3). */
   SSL_SESSION_get_protocol_version(session: Pointer): number;
+  /** SSL_CTX_set_tlsext_max_fragment_length(3). MAX_FRAGMENT_MODES: records of so many bytes at most were agreed on. */
+  SSL_SESSION_get_max_fragment_length(session: Pointer): number;
   /** SSL_CTX_set_session_ticket_cb(3). Copies the bytes; they travel inside the encrypted ticket. 1: done. */
   SSL_SESSION_set1_ticket_appdata(session: Pointer, data: Pointer, length: number): number;
   /** SSL_CTX_set_session_ticket_cb(3). Stores address and length (size_t) of bytes that the session owns. 1: done. */
@@ -54,6 +59,7 @@ export function findPeerSlot(
 export function bindSession(bind: Bind): SessionFunctions {
   const { int, size, pointer } = C;
   return {
+    SSL_SESSION_get_max_fragment_length: bind("SSL_SESSION_get_max_fragment_length", "uint8_t", [pointer]),
     SSL_get_session: bind("SSL_get_session", pointer, [pointer]),
     SSL_set_session: bind("SSL_set_session", int, [pointer, pointer]),
     SSL_session_reused: bind("SSL_session_reused", int, [pointer]),

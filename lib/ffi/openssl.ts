@@ -6,7 +6,7 @@
  */
 import { createRequire } from "node:module";
 import { type Bind, C, type Pointer, unusable } from "./openssl-binding.ts";
-import { BIO_CTRL_RESET, type BioFunctions, bindBio } from "./openssl-bio.ts";
+import { BIO_CTRL_RESET, type BioFunctions, bindBio, findWaiting } from "./openssl-bio.ts";
 import {
   bindContext,
   type ContextFunctions,
@@ -39,6 +39,8 @@ export interface Openssl
   readonly version: number;
   /** Where a session keeps its peer; null: not known, and what needs it is to do without. */
   readonly peerSlot: number | null;
+  /** Where half of a pair of BIOs keeps how many bytes wait in it; null: not known, and it is to be asked. */
+  readonly waitingAt: number | null;
   /** C's errno as the last call left it; ask right after the call. */
   errno(): number;
   /** Makes `int (*)(parameters)` of a JavaScript function. It must not throw and is only called on this thread. */
@@ -121,9 +123,10 @@ function load(): Openssl {
     const block = Buffer.allocUnsafeSlow(Math.max(size, SMALLEST_PIN));
     return { bytes: block.subarray(0, size), address: Number(koffi.address(block)) };
   };
+  const bio = bindBio(bind);
   const session = bindSession(bind);
   const lib: Openssl = {
-    ...bindBio(bind),
+    ...bio,
     ...bindSsl(bind),
     ...session,
     ...bindContext(bind),
@@ -131,6 +134,7 @@ function load(): Openssl {
     ...bindErrors(bind),
     version,
     peerSlot: findPeerSlot(session, version, pin(4096)),
+    waitingAt: findWaitingInPair(bio, pin(8192)),
     // One int per thread that stays where it is: reading it in place takes 3 ns, koffi.errno() takes 14.
     errno: () => errno[0]!,
     register: (parameters, run) => {
@@ -150,6 +154,15 @@ function load(): Openssl {
   };
   verify(lib);
   return lib;
+}
+
+function findWaitingInPair(bio: BioFunctions, block: Pinned): number | null {
+  if (bio.BIO_new_bio_pair(block.address, 8192, block.address + 8, 1) !== 1) return null;
+  const [near, far] = [Number(block.bytes.readBigUInt64LE(0)), Number(block.bytes.readBigUInt64LE(8))];
+  const offset = findWaiting(bio, near, block.address);
+  bio.BIO_free(near);
+  bio.BIO_free(far);
+  return offset;
 }
 
 /** A wrong constant would not fail but quietly do something else: each is used once and its effect looked at. */

@@ -91,7 +91,9 @@ export function accessLine(record: ConnectionRecord, ended: number): string {
   if (tls !== null && upstreamTls !== null && upstreamTls.link !== null) {
     line += `,"upstream_link":"${upstreamTls.link}"`;
   }
-  line += wayJson(record);
+  line += listenerJson(record.listener);
+  if (record.route !== null) line += routeJson(record.route);
+  if (record.cluster !== null) line += clusterJson(record.cluster);
   if (record.endpoint !== null) line += endpointJson(record.endpoint);
   line += `,"source":${addressJson(record.source)}${destinationJson(record.destination)}`;
   // Nothing in it can need an escape: see hello-message.ts.
@@ -151,7 +153,7 @@ function addressJson(address: SocketAddress): string {
 /** ms with one decimal: finer is noise, coarser hides a loopback hop. From integers, which print faster than doubles. */
 function tenths(ms: number): string {
   const all = Math.round(ms * 10);
-  return all < SMALL.length ? SMALL[all]! : decimal(all);
+  return SMALL[all] ?? decimal(all);
 }
 
 function decimal(tenths: number): string {
@@ -162,30 +164,26 @@ function decimal(tenths: number): string {
 // Up to 50 ms: the steps of a short connection.
 const SMALL = Array.from({ length: 500 }, (_, tenths) => decimal(tenths));
 
-// What one line has in common with the line before is not put together again: a line is 40 texts else, and costs as many joins.
+// What lines have in common is put together once: a line is 50 texts else, and costs as many joins.
 
-let way = { listener: "", route: null as string | null, cluster: null as string | null, json: "" };
+const listenerJson = field("listener");
+const routeJson = field("route");
+const clusterJson = field("cluster");
+const endpointJson = field("endpoint");
 
-function wayJson({ listener, route, cluster }: ConnectionRecord): string {
-  if (listener === way.listener && route === way.route && cluster === way.cluster) return way.json;
-  let json = `,"listener":${JSON.stringify(listener)}`;
-  if (route !== null) json += `,"route":${JSON.stringify(route)}`;
-  if (cluster !== null) json += `,"cluster":${JSON.stringify(cluster)}`;
-  way = { listener, route, cluster, json };
-  return json;
+function field(name: string): (value: string) => string {
+  return remembered<string>((value) => `,"${name}":${JSON.stringify(value)}`);
 }
-
-const endpointJson = remembered<string>((endpoint) => `,"endpoint":${JSON.stringify(endpoint)}`);
 
 let last: { readonly address: SocketAddress | null; readonly json: string } = { address: null, json: "" };
 
-/** The clients of a listener share one address object, unless it listens on a wildcard. */
+/** On `epoll` the clients of a listener share one address object, unless it listens on a wildcard. */
 function destinationJson(address: SocketAddress): string {
   if (address !== last.address) last = { address, json: `,"destination":${addressJson(address)}` };
   return last.json;
 }
 
-let origin = { generation: 0, transport: "", json: "" };
+let origin = { generation: -1, transport: "", json: "" };
 
 function originJson({ generation, transport }: ConnectionRecord): string {
   if (generation !== origin.generation || transport !== origin.transport) {

@@ -2,7 +2,7 @@
  * Finds a TLS ClientHello at the start of a stream, over any number of TCP segments and TLS records, without consuming it.
  * Invariants: a verdict depends on the bytes alone, never on how they arrived; framing is no stricter than OpenSSL 3, so that
  * passthrough and termination judge a client alike (the refusals of names are the one exception, hello-message.ts).
- * RFC 8446 sections 4.1.2 and 5.1, RFC 8701; what is inside the message is hello-message.ts.
+ * RFC 8446 sections 4.1.2 and 5.1; what is inside the message is hello-message.ts.
  */
 import { ALERT } from "./alert.ts";
 import { type BadHello, badHello, type Hello, parseMessage } from "./hello-message.ts";

@@ -1,5 +1,5 @@
 /**
- * Texts that are made of the same few keys over and over: clients' addresses, server names, names in access lines. Each is made
+ * Texts that are made of the same few keys over and over: clients' addresses, server names, parts of access lines. Each is made
  * once and then shared. Bounded, because clients choose some of the keys. Pure but for that memory.
  */
 
@@ -40,7 +40,7 @@ export function rememberedBytes<T>(
     for (let at = from; at < end; at++) hash = (Math.imul(hash, 31) + bytes[at]!) | 0;
     const slot = hash & (slots - 1);
     const key = slot * LONGEST;
-    const known = texts[slot]!;
+    const known = texts[slot] ?? null;
     if (known !== null && lengths[slot] === length) {
       let same = 0;
       while (same < length && keys[key + same] === bytes[from + same]) same++;

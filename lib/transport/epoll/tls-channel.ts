@@ -13,6 +13,7 @@ import { ProxyError } from "../../errors.ts";
 import { SHUT_WR } from "../../ffi/layout.ts";
 import { shutdown } from "../../ffi/libc.ts";
 import { BIO_NOCLOSE } from "../../ffi/openssl-bio.ts";
+import { MAX_FRAGMENT_MODES } from "../../ffi/openssl-session.ts";
 import {
   SSL_CTRL_SET_TLSEXT_HOSTNAME,
   SSL_ERROR_SYSCALL,
@@ -33,9 +34,16 @@ import { Verdict } from "./tls-verdict.ts";
  * Bytes. An OpenSSL that holds nothing asks read(2) for all that its buffer has room for, which is a whole record and more. So if
  * less than this has come since a call began that way, that read was a short one: it found the socket empty, and what comes
  * later makes an edge. (A record begun earlier it completes with exactly the bytes that are missing, which says nothing.)
- * ssl3_read_n and ssl3_setup_read_buffer in its source.
+ * ssl3_read_n and ssl3_setup_read_buffer in its source. Where a client has asked for smaller records (RFC 6066 section 4), newer
+ * versions make the buffer smaller, too, and nothing is concluded.
  */
 const READ_ROOM = 16_384;
+
+/**
+ * Bytes that a TLS 1.3 record adds to its data at least: header, content type, tag (RFC 8446 section 5.2, for the ciphers of
+ * tls/ciphers.ts). If just these and the data came since OpenSSL held nothing, it holds nothing again.
+ */
+const TLS13_FRAMING = 5 + 1 + 16;
 
 /** As `read` and `write` return it: nothing has ended. */
 const OPEN = 1;
@@ -60,6 +68,10 @@ export class EpollTlsChannel implements TlsChannel {
   /** OpenSSL held nothing after the last call, when `#received` bytes had come through the BIO. */
   #empty = false;
   #received = 0;
+  /** READ_ROOM; 0: no read is known to have been a short one. */
+  #room = READ_ROOM;
+  /** TLS13_FRAMING; 0, which no record has: not known. */
+  #framing = 0;
   /** What every further `write` returns, once the output has failed. */
   #output = OPEN;
   /** The last byte of what was encrypted has not been reported as taken, because its record is still in the ring. */
@@ -131,8 +143,8 @@ export class EpollTlsChannel implements TlsChannel {
       if (got > 0) {
         count += got;
         const before = this.#received;
-        if (!this.#mark()) continue;
-        this.#drained = empty && this.#received - before < READ_ROOM;
+        if (!this.#mark(got, empty)) continue;
+        this.#drained = empty && this.#received - before < this.#room;
         if (this.#drained) break;
         empty = true;
         continue;
@@ -250,11 +262,16 @@ export class EpollTlsChannel implements TlsChannel {
     this.#ring = ring;
   }
 
-  /** Right behind data: whether OpenSSL holds nothing more; if so, notes how much has come. */
-  #mark(): boolean {
+  /**
+   * Right behind `got` bytes of data: whether OpenSSL holds nothing more; if so, notes how much has come. `empty`: it held nothing
+   * when that was noted last.
+   */
+  #mark(got: number, empty: boolean): boolean {
     const { lib } = this.#engine;
-    this.#empty = lib.SSL_has_pending(this.#ssl) === 0;
-    if (this.#empty) this.#received = lib.BIO_number_read(this.#source);
+    const received = lib.BIO_number_read(this.#source);
+    const exact = empty && received - this.#received === got + this.#framing;
+    this.#empty = exact || lib.SSL_has_pending(this.#ssl) === 0;
+    if (this.#empty) this.#received = received;
     return this.#empty;
   }
 
@@ -290,7 +307,10 @@ export class EpollTlsChannel implements TlsChannel {
       return FAILED;
     }
     this.#standing = true;
-    this.facts();
+    if (this.facts().version === "TLSv1.3") this.#framing = TLS13_FRAMING;
+    const { lib } = this.#engine;
+    const fragment = lib.SSL_SESSION_get_max_fragment_length(lib.SSL_get_session(this.#ssl));
+    if (MAX_FRAGMENT_MODES.includes(fragment)) this.#room = 0;
     return 1;
   }
 

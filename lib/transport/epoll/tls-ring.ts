@@ -8,6 +8,7 @@
 import { ProxyError } from "../../errors.ts";
 import { MSG_NOSIGNAL } from "../../ffi/layout.ts";
 import { send } from "../../ffi/libc.ts";
+import { viewOf } from "../../ffi/library.ts";
 import type { Openssl } from "../../ffi/openssl.ts";
 import { BIO_C_SET_WRITE_BUF_SIZE, BIO_CTRL_RESET } from "../../ffi/openssl-bio.ts";
 import { WOULD_BLOCK } from "./channel.ts";
@@ -16,8 +17,9 @@ import { WOULD_BLOCK } from "./channel.ts";
 export const WRITE_BYTES = 65_536;
 
 /**
- * WRITE_BYTES as records, and what may stand before them: four records add 4 × 85 bytes at most (header 5, and for CBC in TLS 1.2
- * IV 16, MAC 48, padding 16), an alert or a KeyUpdate some 40 each. Also room for a handshake flight; a longer one takes turns.
+ * WRITE_BYTES as records, and what may stand before them: a client may ask for records of 512 bytes (RFC 6066 section 4), and 128
+ * of them add 128 × 29 bytes at most (header 5, in TLS 1.2 nonce 8, tag 16; tls/ciphers.ts has no CBC); an alert or a KeyUpdate has
+ * some 40. Also room for a handshake flight; a longer one takes turns.
  */
 const RING_BYTES = WRITE_BYTES + 4096;
 
@@ -30,6 +32,8 @@ export class Ring {
   readonly #other: number;
   /** Where its bytes begin, always: it is emptied as a whole. */
   readonly #address: number;
+  /** How many bytes are in it, in OpenSSL's own memory, which lives until `free`; null: OpenSSL must be asked. */
+  readonly #waiting: Uint32Array | null;
   readonly #lib: Openssl;
   /** How many of its bytes the socket has taken. */
   #sent = 0;
@@ -49,11 +53,12 @@ export class Ring {
     lib.BIO_nread0(this.#other, block.address);
     this.#address = Number(block.bytes.readBigUInt64LE(0));
     lib.BIO_ctrl(this.bio, BIO_CTRL_RESET, 0, 0);
+    this.#waiting = lib.waitingAt === null ? null : wordAt(lib.BIO_get_data(this.bio) + lib.waitingAt);
   }
 
   /** Hands its bytes to the socket. 0: it is empty; negative: WOULD_BLOCK or -errno, and bytes are left. */
   flush(descriptor: number): number {
-    const length = this.#lib.BIO_ctrl_wpending(this.bio);
+    const length = this.#waiting === null ? this.#lib.BIO_ctrl_wpending(this.bio) : this.#waiting[0]!;
     if (length === 0) return 0;
     const rest = length - this.#sent;
     const sent = send(descriptor, this.#address + this.#sent, rest, MSG_NOSIGNAL);
@@ -81,6 +86,11 @@ export class Ring {
     this.#lib.BIO_ctrl(this.bio, BIO_C_SET_WRITE_BUF_SIZE, 1, 0);
     this.#lib.BIO_free(this.bio);
   }
+}
+
+function wordAt(address: number): Uint32Array {
+  const view = viewOf(address, 4);
+  return new Uint32Array(view.buffer, view.byteOffset, 1);
 }
 
 /** The rings of one worker. An SSL object writes to the one it owns, else to the current one, and to no other. */

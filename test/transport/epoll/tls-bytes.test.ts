@@ -10,6 +10,7 @@ import { type TestContext, test } from "node:test";
 import { TLSSocket } from "node:tls";
 import { SHUT_WR } from "../../../lib/ffi/layout.ts";
 import { recv, send, shutdown } from "../../../lib/ffi/libc.ts";
+import { bind } from "../../../lib/ffi/library.ts";
 import { FAILED, TRUNCATED, WOULD_BLOCK } from "../../../lib/transport/epoll/channel.ts";
 import type { EpollTlsChannel } from "../../../lib/transport/epoll/tls-channel.ts";
 import { authority, directoryWith, leaf } from "../../gear/certificates.ts";
@@ -146,12 +147,14 @@ test("what a short read leaves behind is known to be pending", async (t) => {
   }
 });
 
-/** Both ends with a wire between them that delivers what it is told to. */
-async function wired(t: TestContext) {
+/** Both ends with a wire between them that delivers what it is told to. `prepare` does with the client's context what it likes. */
+async function wired(t: TestContext, prepare: (pointer: number) => void = () => {}) {
   const tls = engine(t);
+  const context = tls.context(await clientSpec());
+  prepare(context.pointer);
   const [outer, clientFd] = socketPair(t);
   const [inner, serverFd] = socketPair(t);
-  const client = channelOn(t, tls, clientFd, tls.context(await clientSpec()));
+  const client = channelOn(t, tls, clientFd, context);
   const server = channelOn(t, tls, serverFd, tls.context(await serverSpec()));
   const carry = (from: number, to: number, length: number): number => {
     const count = recv(from, room.address, length, 0);
@@ -191,8 +194,41 @@ test("a record in two pieces hides what follows it from nobody", async (t) => {
   }
 });
 
-test("however the wire cuts it, every edge brings all records that are whole", async (t) => {
-  const { client, server, deliver } = await wired(t);
+const SSL_CTRL_SET_MAX_PROTO_VERSION = 124; // openssl/ssl.h
+const BLOCK = 512;
+const padTo = bind("SSL_CTX_set_block_padding", "int", ["intptr_t", "size_t"]);
+const askForSmall = bind("SSL_CTX_set_tlsext_max_fragment_length", "int", ["intptr_t", "int"]);
+
+interface Records {
+  readonly prepare?: (context: number) => void;
+  /** Bytes of data in a record at most. */
+  readonly most: number;
+  /** Bytes on the wire of a record with so many of data: header, data, content type, padding, tag. */
+  readonly onWire: (size: number) => number;
+}
+
+const KINDS: Readonly<Record<string, Records>> = {
+  "records as they are": { most: 16_384, onWire: (size) => 5 + size + 1 + 16 },
+  "padded records": {
+    prepare: (context) => assert.equal(padTo(context, BLOCK), 1),
+    most: 16_384,
+    onWire: (size) => 5 + (size + 1 < 16_384 ? Math.ceil((size + 1) / BLOCK) * BLOCK : size + 1) + 16,
+  },
+  // Newer versions of OpenSSL then read less at a time than a whole record of the usual size.
+  "records of 512 bytes, which the client asked for": {
+    prepare: (context) => assert.equal(askForSmall(context, 1), 1),
+    most: 512,
+    onWire: (size) => 5 + size + 1 + 16,
+  },
+};
+
+for (const [what, kind] of Object.entries(KINDS)) {
+  test(`however the wire cuts it, every edge brings all that is whole of ${what}`, (t) =>
+    cutAnywhere(t, kind));
+}
+
+async function cutAnywhere(t: TestContext, { prepare, most, onWire }: Records): Promise<void> {
+  const { client, server, deliver } = await wired(t, prepare);
   let [written, got, carried, wire] = [0, 0, 0, 0];
   /** For each record where it ends on the wire, and how much plaintext there is up to its end. */
   const records: [number, number][] = [];
@@ -200,11 +236,10 @@ test("however the wire cuts it, every edge brings all records that are whole", a
     if (wire - carried < 100_000) {
       const length = randomInt(4) === 0 ? randomInt(1, 50_000) : randomInt(1, 300);
       assert.equal(client.write(room.address, length), length);
-      for (let left = length; left > 0; left -= 16_384) {
-        const size = Math.min(left, 16_384);
+      for (let left = length; left > 0; left -= most) {
+        const size = Math.min(left, most);
         written += size;
-        // Header, content type and tag.
-        wire += size + 22;
+        wire += onWire(size);
         records.push([wire, written]);
       }
     }
@@ -216,7 +251,7 @@ test("however the wire cuts it, every edge brings all records that are whole", a
     while (records.length > 0 && records[0]![0] <= carried) whole = records.shift()![1];
     assert.equal(got, whole, `round ${round}`);
   }
-});
+}
 
 test("one write takes four records, one read gathers them", async (t) => {
   const { server, client } = await standing(t);
@@ -225,6 +260,23 @@ test("one write takes four records, one read gathers them", async (t) => {
   assert.equal(server.read(room.address, 65_536), 65_536);
   assert.ok(room.bytes.subarray(0, 65_536).every((byte) => byte === 0x61));
 });
+
+for (const version of [0x0303, 0x0304]) {
+  test(`one write takes as much in the smallest records there are, of version 0x${version.toString(16)}`, async (t) => {
+    const tls = engine(t);
+    const context = tls.context(await clientSpec());
+    assert.equal(askForSmall(context.pointer, 1), 1);
+    assert.equal(tls.lib.SSL_CTX_ctrl(context.pointer, SSL_CTRL_SET_MAX_PROTO_VERSION, version, 0), 1);
+    const both = ends(t, tls, tls.context(await serverSpec()), context);
+    stand(both);
+    for (let round = 0; round < 3; round++) {
+      assert.equal(both.server.write(room.address, 65_536), 65_536);
+      let got = 0;
+      while (got < 65_536) got += both.client.read(room.address, 65_536);
+      assert.equal(got, 65_536);
+    }
+  });
+}
 
 test("a full socket: the last byte is kept back, others write on, nothing is lost", async (t) => {
   const tls = engine(t);
