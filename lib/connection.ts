@@ -652,10 +652,11 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
       if (reason === "ok" || record.bytesDown > 0) this.#cluster!.view.dialSucceeded(this.#endpoint);
       leave(this.#endpoint);
     }
-    if (this.#source !== null) this.#around.leaveSource(this.listener, this.#source);
-    if (this.#admitted) this.#around.leave(this.listener);
+    // Who sees, from another thread, that nobody lives any more finds everybody counted.
     this.countFlow();
     countEnded(this.listener.row, record);
+    if (this.#source !== null) this.#around.leaveSource(this.listener, this.#source);
+    if (this.#admitted) this.#around.leave(this.listener);
     this.#around.ended(this);
   }
 

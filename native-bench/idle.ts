@@ -5,10 +5,10 @@
  * Read again after all have gone.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import type { Contender, Kind } from "./contender.ts";
+import type { Contender } from "./contender.ts";
 import { holdIdle } from "./generator.ts";
 import { affordable, hopFor, loadOptions, type Setting } from "./hop.ts";
-import { IDLE_TENTHS } from "./pace.ts";
+import { IDLE_SETTLE_MS, IDLE_TENTHS, idleStart } from "./pace.ts";
 import { memory, start } from "./process.ts";
 import type { IdleRow } from "./result.ts";
 import { median } from "./statistics.ts";
@@ -16,10 +16,6 @@ import { median } from "./statistics.ts";
 /** TLS connections are larger, so fewer give the same precision. */
 const WANTED = { plain: 10_000, terminate: 5_000 };
 const WANTED_QUICK = { plain: 1_000, terminate: 500 };
-/** Time for buffers to be given back: nginx and HAProxy do so at once, a garbage collector after a second or two of quiet. */
-const SETTLE_MS = 2_500;
-/** V8 gives back what a start left behind when a thread was idle for eight seconds (its memory reducer); it is no connection's. */
-const START_MS: Partial<Record<Kind, number>> = { millrace: 12_000, baseline: 12_000 };
 
 export async function measureIdle(
   setting: Setting,
@@ -35,22 +31,22 @@ export async function measureIdle(
     const hop = hopFor(setting, contender, { shape, connections }, index);
     const running = await start(setting.generator, setting.link, contender, hop, setting.place.proxyCpu);
     try {
-      await delay(quick ? SETTLE_MS : (START_MS[contender.kind] ?? SETTLE_MS));
+      await delay(quick ? IDLE_SETTLE_MS : idleStart(contender.kind));
       const atStart = memory(running.pid);
       // What an idle connection keeps depends on the group, and this one all clients of today offer first.
       const group = shape === "terminate" ? ["--group", "X25519"] : [];
       const load = ["idle", ...group, "--connections", String(connections), "--sources", "8"];
       const held = await holdIdle(setting.generator, loadOptions(setting, running, load), 90_000);
-      await delay(SETTLE_MS);
+      await delay(IDLE_SETTLE_MS);
       const seen = [memory(running.pid)];
       for (let stage = 1; stage < IDLE_TENTHS.length; stage++) {
         await held.more();
-        await delay(SETTLE_MS);
+        await delay(IDLE_SETTLE_MS);
         seen.push(memory(running.pid));
       }
       const user = growth(seen);
       await held.release();
-      await delay(SETTLE_MS);
+      await delay(IDLE_SETTLE_MS);
       return { ...base, atStart, user, afterRelease: memory(running.pid), failed: null };
     } finally {
       await running.stop();

@@ -1,4 +1,5 @@
 /** How often and how long a piece of work is measured, and how long that takes. */
+import type { Kind } from "./contender.ts";
 import type { Work } from "./works.ts";
 
 /** A new process per run has its sockets and caches to fill even when the contender is warm. */
@@ -68,3 +69,20 @@ export function expected(pace: Pace, work: Work, contenders: number): number {
 
 /** How many of the idle connections are open at each stage, in tenths; the same in load.c. */
 export const IDLE_TENTHS: readonly number[] = [1, 4, 7, 10];
+
+/** Time for buffers to be given back: nginx and HAProxy do so at once, a garbage collector after a second or two of quiet. */
+export const IDLE_SETTLE_MS = 2_500;
+/** V8 gives back what a start left behind when a thread was idle for eight seconds (its memory reducer); it is no connection's. */
+const REDUCED_MS = 12_000;
+/** Seen on a machine with two CPUs, for all of the connections together. */
+const FILL_SECONDS = { plain: 2, terminate: 9 };
+
+/** ms from the start of a contender to its first idle connection. */
+export function idleStart(kind: Kind): number {
+  return kind === "millrace" || kind === "baseline" ? REDUCED_MS : IDLE_SETTLE_MS;
+}
+
+/** How long one contender's idle connections take: a wait at each stage, and one when they have gone. */
+export function idleSeconds(kind: Kind, shape: keyof typeof FILL_SECONDS): number {
+  return FILL_SECONDS[shape] + (idleStart(kind) + (IDLE_TENTHS.length + 1) * IDLE_SETTLE_MS) / 1000;
+}

@@ -2,7 +2,7 @@
 import type { Contender, Missing, Shape } from "./contender.ts";
 import { affordable } from "./hop.ts";
 import { able } from "./measure.ts";
-import { expected, type Pace } from "./pace.ts";
+import { expected, idleSeconds, type Pace } from "./pace.ts";
 import { choose } from "./peers/index.ts";
 import { SWEEPS } from "./sweeps.ts";
 import { WORKS, type Work } from "./works.ts";
@@ -24,7 +24,6 @@ const SWEEP_RUNS = 8;
 const SWEEP_WARMUP = 1;
 
 /** Seconds for one contender, as seen on a machine with two CPUs. */
-const IDLE_SECONDS = { plain: 24, terminate: 34 };
 const CALLS_SECONDS = 4;
 export const IDLE_STEPS: readonly (readonly [keyof typeof EXTRAS, "plain" | "terminate"])[] = [
   ["idle", "plain"],
@@ -116,7 +115,7 @@ export function plan(asked: Asked, found: readonly Contender[], machine: Machine
   ).flatMap(([, shape]) =>
     programs
       .filter((c) => c.shapes.includes(shape))
-      .map((contender) => ({ shape, contender, seconds: IDLE_SECONDS[shape] })),
+      .map((contender) => ({ shape, contender, seconds: idleSeconds(contender.kind, shape) })),
   );
   const traced = extra("calls") && machine.strace ? programs.filter((c) => c.shapes.includes("plain")) : [];
   if (extra("calls") && !machine.strace)
