@@ -16,8 +16,8 @@ const SECOND_SIGNAL_MS = 2_000;
 const ALONE = "--no-parallel-scavenge";
 
 // On `net` every read is a buffer outside of V8's heap, which V8 counts until it is freed. Freed by a helper thread that has to
-// wait for its turn, dead ones count as live, and V8 collects the whole heap twenty times a second in vain: half of all processes
-// fell into that and stayed there, at twice the CPU per byte.
+// wait for its turn, dead ones count as live, and V8 collects the whole heap twenty times a second in vain: with one CPU for all
+// threads some processes fell into that and stayed there, at twice the CPU per byte.
 const FREED_AT_ONCE = "--no-concurrent-array-buffer-sweeping";
 
 export async function run(file: string): Promise<undefined> {
