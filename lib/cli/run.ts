@@ -6,6 +6,7 @@ import { setFlagsFromString } from "node:v8";
 import type { Config } from "../config/config.ts";
 import { formatFaults, loadConfig } from "../config/parse.ts";
 import { asProxyError } from "../errors.ts";
+import { keepFreed } from "../ffi/malloc.ts";
 import { Proxy } from "../proxy.ts";
 
 // After a second signal: long enough to reset what lives and to write the log, short enough for somebody who waits.
@@ -20,6 +21,11 @@ const ALONE = "--no-parallel-scavenge";
 // threads some processes fell into that and stayed there, at twice the CPU per byte.
 const FREED_AT_ONCE = "--no-concurrent-array-buffer-sweeping";
 
+// Those buffers come and go by the thousand. As soon as 128 KiB at the top of its heap are free, glibc gives them back to the system and
+// asks for them again, a page fault for every 4 KiB: by the luck of what lies on top, up to 290,000 a GB and twice the CPU per
+// byte. V8 lets up to 64 MiB of them wait for a collection, so what one frees is kept for what comes next.
+const KEPT_BYTES = 64 * 1024 * 1024;
+
 export async function run(file: string): Promise<undefined> {
   await runUntilSignal(loadConfig(file), () => loadConfig(file));
   return undefined;
@@ -29,6 +35,7 @@ export async function run(file: string): Promise<undefined> {
 export async function runUntilSignal(config: Config, again: (() => Config) | null): Promise<Proxy> {
   setFlagsFromString(ALONE);
   setFlagsFromString(FREED_AT_ONCE);
+  keepFreed(KEPT_BYTES);
   const proxy = new Proxy(config, {
     onDeath: () => {
       // Give the fatal line time to leave, then go: systemd starts us again.

@@ -42,16 +42,21 @@ export function libraryFault(): string | null {
 
 /** The C function `name` of the running binary. A missing one throws when it is called. */
 export function bind(name: string, result: NativeType, args: readonly NativeType[]): Native {
-  if (library !== null) {
-    try {
-      return library.func(name, result, [...args]);
-    } catch {
-      missing.push(name);
-    }
-  }
+  const found = find(name, result, args);
+  if (found !== null) return found;
+  if (library !== null) missing.push(name);
   return () => {
     throw new ProxyError("TRANSPORT", `${name}() cannot be called: ${libraryFault()}`);
   };
+}
+
+/** The C function `name` of the running binary, or null where it has none: for what one C library has and another lacks. */
+export function find(name: string, result: NativeType, args: readonly NativeType[]): Native | null {
+  try {
+    return library?.func(name, result, [...args]) ?? null;
+  } catch {
+    return null;
+  }
 }
 
 /** `length` bytes at `address` as a buffer. The memory is C's: whoever allocated it must outlive the buffer. */
