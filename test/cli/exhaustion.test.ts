@@ -117,7 +117,7 @@ for (const transport of TRANSPORTS) {
   });
 
   test(`a slow reader gets everything of a fast writer (${transport})`, { timeout: 30_000 }, async (t) => {
-    const size = 24 * MIB;
+    const size = 200 * MIB;
     let sent: Promise<string> | null = null;
     const fast = await serve(t, (socket) => {
       sent = sendBulk(socket, size);
@@ -133,7 +133,9 @@ for (const transport of TRANSPORTS) {
       setImmediate(() => client.resume());
     });
     assert.equal(await hashAll(client), await sent!);
-    assert(most - before < 24 * MIB, `${(most - before) / MIB} MiB more`);
+    // On `net` V8 lets 32 MiB of buffers wait until it collects them; on `epoll` there are none.
+    const bound = transport === "net" ? 48 : 4;
+    assert(most - before < bound * MIB, `${(most - before) / MIB} MiB more`);
   });
 }
 

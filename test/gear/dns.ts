@@ -51,7 +51,7 @@ export interface ResponderOptions {
   readonly udp?: boolean;
   readonly tcp?: boolean;
   readonly host?: string;
-  /** Where one was closed before; any free one when left out. */
+  /** Where one was closed before, on a host of its own, or somebody else may have it by now; any free one when left out. */
   readonly port?: number;
 }
 
@@ -253,8 +253,10 @@ async function bindBoth(
     try {
       await once(listener, "listening");
       return { socket, listener, port };
-    } catch {
-      socket.close(); // somebody has this TCP port: draw again
+    } catch (error) {
+      socket.close();
+      // Somebody has this TCP port. One that was drawn is drawn again.
+      if (wanted !== 0) throw error;
     }
   }
 }

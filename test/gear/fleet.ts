@@ -57,7 +57,7 @@ export async function mute(scene: Scene): Promise<string> {
 let drawn = 0;
 
 /** A loopback address that no other test uses, so that a port which was given back there is free until it is wanted again. */
-function ownHost(): string {
+export function ownHost(): string {
   drawn += 1;
   return `127.${64 + (process.pid & 63)}.${(process.pid >> 6) & 255}.${(drawn % 250) + 1}`;
 }

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { get } from "../gear/admin.ts";
 import { discovering, records, sourceBecomes, sourceOf } from "../gear/discovery.ts";
 import { type Responder, startResponder, zone } from "../gear/dns.ts";
-import { becomes, events, greeters, roll, tally, visit } from "../gear/fleet.ts";
+import { becomes, events, greeters, ownHost, roll, tally, visit } from "../gear/fleet.ts";
 import { type Scene, scenario } from "../gear/scene.ts";
 
 /** How the servers stop, and how they come back to say something else. */
@@ -30,7 +30,7 @@ const WAYS: Readonly<Record<string, Way>> = {
       for (const one of servers) await one.close();
     },
     async back(scene, servers, list) {
-      for (const { port } of servers) await startResponder(scene, zone(list), { port });
+      for (const { host, port } of servers) await startResponder(scene, zone(list), { host, port });
     },
   },
 };
@@ -39,7 +39,10 @@ for (const [what, { stop, back }] of Object.entries(WAYS)) {
   scenario(`all name servers ${what} at run time`, async (scene) => {
     const [a, b, c] = await greeters(scene, 3);
     const before = zone(records([a!, b!], 0));
-    const servers = [await startResponder(scene, before), await startResponder(scene, before)];
+    const servers = [
+      await startResponder(scene, before, { host: ownHost() }),
+      await startResponder(scene, before, { host: ownHost() }),
+    ];
     const keys = servers.map(({ key }) => key);
     const stage = await discovering(
       scene,
