@@ -11,16 +11,13 @@ import { rememberedBytes } from "./texts.ts";
 
 /** A parsed ClientHello. */
 export interface Hello {
-  /** Lower case, without a trailing dot; null where there is none, an empty one, or an IP literal. */
+  /**
+   * Lower case, without a trailing dot; null where there is none, an empty one, or an IP literal. With Encrypted ClientHello it
+   * is the public name, which says nothing of the true one (RFC 9849 section 6.1).
+   */
   readonly serverName: string | null;
   /** As offered, each byte one character (latin1): ALPN names are bytes, not text. */
   readonly alpn: readonly string[];
-  /**
-   * `offered`: an ECH extension of type outer, real or GREASE: these two are made to be told apart by nobody without the
-   * ECH key (RFC 9849 section 6.2), and with a real one `serverName` is the public name. `inner`: a hello that an ECH
-   * front has decrypted already; its `serverName` is the true one.
-   */
-  readonly ech: "none" | "offered" | "inner";
   /** Sends supported_versions; without, nothing above TLS 1.2 may be agreed on (RFC 8446 section 4.2.1). */
   readonly listsVersions: boolean;
   /** Bytes of stream from the first record header to the last byte of the hello. */
@@ -71,7 +68,7 @@ export function parseMessage(bytes: Uint8Array, at: number, end: number, length:
   at += 1 + methods;
   if (methods === 0 || at > end) return malformed("compression methods");
 
-  const facts: Facts = { serverName: null, alpn: NONE, ech: "none", listsVersions: false, length };
+  const facts: Facts = { serverName: null, alpn: NONE, listsVersions: false, length };
   if (at < end) {
     if (at + 2 > end || at + 2 + u16(bytes, at) !== end) return malformed("extension block");
     const bad = readExtensions(bytes, at + 2, end, facts);
@@ -88,6 +85,7 @@ function readExtensions(bytes: Uint8Array, at: number, end: number, facts: Facts
   let seenLow = 0; // types 0 to 31 as bits
   let seenHigh = 0; // types 32 to 63
   let seenRenegotiation = false;
+  let seenEch = false;
   while (at < end) {
     if (at + 4 > end) return malformed("extension block");
     const type = u16(bytes, at);
@@ -122,8 +120,8 @@ function readExtensions(bytes: Uint8Array, at: number, end: number, facts: Facts
         seenRenegotiation = true;
         break;
       case ECH:
-        if (facts.ech !== "none") return duplicate(type);
-        facts.ech = at - from === 1 && bytes[from] === 1 ? "inner" : "offered";
+        if (seenEch) return duplicate(type);
+        seenEch = true;
         break;
     }
     if (bad !== null) return bad;

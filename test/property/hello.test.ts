@@ -66,7 +66,6 @@ test("what a hello says is what is read, over any records", () => {
         hello: {
           serverName: said.name?.toLowerCase() ?? null,
           alpn: said.alpn ?? [],
-          ech: said.ech,
           listsVersions: said.versions !== null,
           length: stream.length,
         },

@@ -19,12 +19,11 @@ function assertBad(bytes: Uint8Array, alert: number, what?: string, limit = LIMI
   assert.equal((verdict as { alert: number }).alert, alert, `${what}: ${JSON.stringify(verdict)}`);
 }
 
-test("a browser's hello tells name, protocols and ECH", () => {
+test("a browser's hello tells name and protocols", () => {
   const bytes = gear.records(gear.browserHello("Web.Example.Test"));
   assert.deepEqual(hello(bytes), {
     serverName: "web.example.test",
     alpn: ["h2", "http/1.1"],
-    ech: "offered",
     listsVersions: true,
     length: bytes.length,
   });
@@ -33,7 +32,7 @@ test("a browser's hello tells name, protocols and ECH", () => {
 test("a hello without extensions has no name, no protocols and no list of versions", () => {
   for (const extensions of [null, []]) {
     const got = hello(gear.helloStream({ extensions, legacyVersion: 0x0301 }));
-    assert.deepEqual([got.serverName, got.alpn, got.ech, got.listsVersions], [null, [], "none", false]);
+    assert.deepEqual([got.serverName, got.alpn, got.listsVersions], [null, [], false]);
   }
 });
 
@@ -42,10 +41,6 @@ test("the legacy version counts only without supported_versions", () => {
   assert.equal(hello(gear.helloStream(listed)).listsVersions, true);
   hello(gear.helloStream({ legacyVersion: 0x0300 }));
   assertBad(gear.helloStream({ legacyVersion: 0x0200 }), ALERT.protocol_version);
-});
-
-test("an inner ECH is told", () => {
-  assert.equal(hello(gear.helloStream({ extensions: [gear.echInner] })).ech, "inner");
 });
 
 test("of many names and protocols, long ones among them, none is taken for another", () => {
