@@ -24,6 +24,12 @@ export const C = {
 /** Binds one C function. Throws ProxyError TRANSPORT where the running binary does not export it. */
 export type Bind = <F>(name: string, result: string, parameters: readonly string[]) => F;
 
+/** Memory that never moves, as a Buffer and by address. It lives as long as the Buffer is referenced. */
+export interface Pinned {
+  readonly bytes: Buffer;
+  readonly address: Pointer;
+}
+
 /** Why OpenSSL cannot be called here. */
 export function unusable(reason: string, cause?: unknown): ProxyError {
   return new ProxyError(
@@ -31,4 +37,9 @@ export function unusable(reason: string, cause?: unknown): ProxyError {
     `OpenSSL through the FFI: ${reason}`,
     cause === undefined ? {} : { cause },
   );
+}
+
+/** A wrong constant would not fail but quietly do something else: each is used once, and here is what was to be seen. */
+export function expect(what: string, holds: boolean): void {
+  if (!holds) throw unusable(`${what} does not do in OpenSSL ${process.versions.openssl} what its page says`);
 }

@@ -3,7 +3,7 @@
  * Invariant: a BIO is reference-counted; SSL_set0_rbio and SSL_set0_wbio take one reference, BIO_free drops one.
  */
 import { viewOf } from "./library.ts";
-import { type Bind, C, type Pointer } from "./openssl-binding.ts";
+import { type Bind, C, expect, type Pinned, type Pointer, unusable } from "./openssl-binding.ts";
 
 /** BIO_ctrl(3), openssl/bio.h. */
 export const BIO_CTRL_RESET = 1;
@@ -56,6 +56,29 @@ export function bindBio(bind: Bind): BioFunctions {
   };
 }
 
+/** What is written to `near` waits in a ring of memory until it is read from `far`. Whoever made the pair frees both. */
+export interface BioPair {
+  readonly near: Pointer;
+  readonly far: Pointer;
+}
+
+/** A pair whose ring holds `size` bytes; null: no memory. In 16 bytes of `scratch` OpenSSL answers. */
+export function makePair(lib: BioFunctions, size: number, scratch: Pinned): BioPair | null {
+  if (lib.BIO_new_bio_pair(scratch.address, size, scratch.address + 8, 1) !== 1) return null;
+  return {
+    near: Number(scratch.bytes.readBigUInt64LE(0)),
+    far: Number(scratch.bytes.readBigUInt64LE(8)),
+  };
+}
+
+/** Where the ring of a new or emptied pair begins; it stays there. A byte goes in to learn it, and is forgotten. */
+export function ringAddress(lib: BioFunctions, { near, far }: BioPair, scratch: Pinned): Pointer {
+  lib.BIO_write(near, scratch.address, 1);
+  lib.BIO_nread0(far, scratch.address);
+  lib.BIO_ctrl(near, BIO_CTRL_RESET, 0, 0);
+  return Number(scratch.bytes.readBigUInt64LE(0));
+}
+
 // How much of it is looked at. The count lies within the first 24 of 56 bytes in all of OpenSSL 3 (struct bio_bio_st, bss_bio.c).
 const LOOKED_AT = 32;
 const FILLINGS = [1, 77, 4000, 0];
@@ -75,4 +98,27 @@ export function findWaiting(lib: BioFunctions, half: Pointer, bytes: Pointer): n
     offsets = offsets.filter((offset) => view.readUInt32LE(offset) === waiting);
   }
   return offsets.length === 1 ? offsets[0]! : null;
+}
+
+/**
+ * Sees a pair do what its page says and what TLS output relies on: it holds what was written, forgets it when it is told to, and
+ * begins where it began. Returns what `findWaiting` finds. Throws ProxyError TRANSPORT. `scratch`: 4,096 bytes.
+ */
+export function examinePair(lib: BioFunctions, scratch: Pinned): number | null {
+  const pair = makePair(lib, scratch.bytes.length, scratch);
+  if (pair === null) throw unusable("BIO_new_bio_pair fails");
+  const { near, far } = pair;
+  const begin = ringAddress(lib, pair, scratch);
+  const forgotten = lib.BIO_ctrl_wpending(near) === 0;
+  scratch.bytes.write("bytes", 16);
+  lib.BIO_write(near, scratch.address + 16, 5);
+  const counted = lib.BIO_ctrl_wpending(near) === 5 && lib.BIO_nread0(far, scratch.address) === 5;
+  const held = counted && Buffer.from(viewOf(begin, 5)).toString() === "bytes";
+  lib.BIO_ctrl(near, BIO_CTRL_RESET, 0, 0);
+  const fixed = ringAddress(lib, pair, scratch) === begin;
+  const waitingAt = findWaiting(lib, near, scratch.address);
+  lib.BIO_free(near);
+  lib.BIO_free(far);
+  expect("BIO_s_bio", forgotten && held && fixed);
+  return waitingAt;
 }

@@ -5,7 +5,8 @@
  * counting who may still come to them.
  */
 import { ProxyError } from "../../errors.ts";
-import type { Openssl, Pinned } from "../../ffi/openssl.ts";
+import type { Openssl } from "../../ffi/openssl.ts";
+import type { Pinned } from "../../ffi/openssl-binding.ts";
 import type { TlsContext, TlsContextSpec } from "../transport.ts";
 import type { Compiled } from "./tls-compile.ts";
 import { VerifiedChains } from "./tls-peers.ts";

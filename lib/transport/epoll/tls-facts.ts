@@ -2,7 +2,8 @@
  * What a handshake agreed on, read from an SSL object. SSL_get_version(3), SSL_get0_alpn_selected(3),
  * SSL_export_keying_material(3). Invariant: the link exists only for a handshake that stands, and is equal at both ends.
  */
-import type { Openssl, Pinned } from "../../ffi/openssl.ts";
+import type { Openssl } from "../../ffi/openssl.ts";
+import type { Pinned } from "../../ffi/openssl-binding.ts";
 import { TLS1_3_VERSION } from "../../ffi/openssl-ssl.ts";
 import { LINK_BYTES, LINK_LABEL, type Peer, type TlsFacts } from "../transport.ts";
 

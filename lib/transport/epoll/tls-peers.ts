@@ -4,7 +4,8 @@
  * revocation list, none of them nor the list has run out since, and that was not long ago. That the other side owns the key
  * (CertificateVerify) is never remembered; OpenSSL checks it in every full handshake.
  */
-import type { Openssl, Pinned } from "../../ffi/openssl.ts";
+import type { Openssl } from "../../ffi/openssl.ts";
+import type { Pinned } from "../../ffi/openssl-binding.ts";
 import { peerFromDer } from "../../tls/peer.ts";
 import type { Peer } from "../transport.ts";
 

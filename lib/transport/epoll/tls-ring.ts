@@ -10,7 +10,7 @@ import { MSG_NOSIGNAL } from "../../ffi/layout.ts";
 import { send } from "../../ffi/libc.ts";
 import { viewOf } from "../../ffi/library.ts";
 import type { Openssl } from "../../ffi/openssl.ts";
-import { BIO_C_SET_WRITE_BUF_SIZE, BIO_CTRL_RESET } from "../../ffi/openssl-bio.ts";
+import { BIO_C_SET_WRITE_BUF_SIZE, BIO_CTRL_RESET, makePair, ringAddress } from "../../ffi/openssl-bio.ts";
 import { WOULD_BLOCK } from "./channel.ts";
 
 /** Plaintext that one write encrypts: four full records, what the relay's scratch memory holds. */
@@ -41,18 +41,13 @@ export class Ring {
   owner: object | null = null;
 
   constructor(lib: Openssl) {
-    const block = lib.pin(16);
-    if (lib.BIO_new_bio_pair(block.address, RING_BYTES, block.address + 8, 1) !== 1) {
-      throw new ProxyError("INTERNAL", "no memory for TLS output");
-    }
+    const scratch = lib.pin(16);
+    const pair = makePair(lib, RING_BYTES, scratch);
+    if (pair === null) throw new ProxyError("INTERNAL", "no memory for TLS output");
     this.#lib = lib;
-    this.bio = Number(block.bytes.readBigUInt64LE(0));
-    this.#other = Number(block.bytes.readBigUInt64LE(8));
-    // A byte goes in to learn where the ring begins.
-    lib.BIO_write(this.bio, block.address, 1);
-    lib.BIO_nread0(this.#other, block.address);
-    this.#address = Number(block.bytes.readBigUInt64LE(0));
-    lib.BIO_ctrl(this.bio, BIO_CTRL_RESET, 0, 0);
+    this.bio = pair.near;
+    this.#other = pair.far;
+    this.#address = ringAddress(lib, pair, scratch);
     this.#waiting = lib.waitingAt === null ? null : wordAt(lib.BIO_get_data(this.bio) + lib.waitingAt);
   }
 

@@ -7,7 +7,8 @@
  * worker sees it for the first time. Where the session's peer cannot be taken out (`peerSlot`), it stays and only costs time.
  */
 import { copy } from "../../ffi/memory.ts";
-import type { Openssl, Pinned } from "../../ffi/openssl.ts";
+import type { Openssl } from "../../ffi/openssl.ts";
+import type { Pinned } from "../../ffi/openssl-binding.ts";
 import type { Peer } from "../transport.ts";
 import { type Peers, SHA256_BYTES } from "./tls-peers.ts";
 

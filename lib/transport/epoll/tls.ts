@@ -5,7 +5,8 @@
  */
 import { ProxyError } from "../../errors.ts";
 import { copy } from "../../ffi/memory.ts";
-import { type Callback, type Openssl, openssl, type Pinned } from "../../ffi/openssl.ts";
+import { type Callback, type Openssl, openssl } from "../../ffi/openssl.ts";
+import type { Pinned } from "../../ffi/openssl-binding.ts";
 import { C } from "../../ffi/openssl-binding.ts";
 import { SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_OK } from "../../ffi/openssl-context.ts";
 import {

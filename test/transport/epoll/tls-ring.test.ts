@@ -5,7 +5,7 @@ import { AF_UNIX, SOCK_NONBLOCK, SOCK_STREAM } from "../../../lib/ffi/layout.ts"
 import { close, recv } from "../../../lib/ffi/libc.ts";
 import { bind, viewOf } from "../../../lib/ffi/library.ts";
 import { type Openssl, openssl } from "../../../lib/ffi/openssl.ts";
-import { BIO_CTRL_RESET, findWaiting } from "../../../lib/ffi/openssl-bio.ts";
+import { BIO_CTRL_RESET, findWaiting, makePair } from "../../../lib/ffi/openssl-bio.ts";
 import { Ring } from "../../../lib/transport/epoll/tls-ring.ts";
 import { room } from "./tls-gear.ts";
 
@@ -13,14 +13,13 @@ const socketpair = bind("socketpair", "int", ["int", "int", "int", "intptr_t"]);
 
 /** One half of a pair with 64 KiB of room. */
 function half(t: TestContext, lib: Openssl): number {
-  const block = lib.pin(16);
-  assert.equal(lib.BIO_new_bio_pair(block.address, 65_536, block.address + 8, 1), 1);
-  const [near, far] = [Number(block.bytes.readBigUInt64LE(0)), Number(block.bytes.readBigUInt64LE(8))];
+  const pair = makePair(lib, 65_536, lib.pin(16));
+  assert.ok(pair !== null);
   t.after(() => {
-    lib.BIO_free(near);
-    lib.BIO_free(far);
+    lib.BIO_free(pair.near);
+    lib.BIO_free(pair.far);
   });
-  return near;
+  return pair.near;
 }
 
 test("what waits in a pair is found in place, and is what OpenSSL says through every filling", (t) => {
