@@ -2,29 +2,14 @@
  * `millrace run`, and what every long-running command shares: signals. SIGHUP reloads, SIGTERM and SIGINT drain, a second one
  * stops now.
  */
-import { setFlagsFromString } from "node:v8";
 import type { Config } from "../config/config.ts";
 import { formatFaults, loadConfig } from "../config/parse.ts";
 import { asProxyError } from "../errors.ts";
-import { keepFreed } from "../ffi/malloc.ts";
 import { Proxy } from "../proxy.ts";
+import { tuneHeaps } from "../service/heaps.ts";
 
 // After a second signal: long enough to reset what lives and to write the log, short enough for somebody who waits.
 const SECOND_SIGNAL_MS = 2_000;
-
-// A worker's young generation is collected in a third of a millisecond. Shared among V8's helper threads it is not faster, and on
-// a machine whose cores are busy it takes until the last of them had its turn: pauses of 4 to 9 ms.
-const ALONE = "--no-parallel-scavenge";
-
-// On `net` every read is a buffer outside of V8's heap, which V8 counts until it is freed. Freed by a helper thread that has to
-// wait for its turn, dead ones count as live, and V8 collects the whole heap twenty times a second in vain: with one CPU for all
-// threads some processes fell into that and stayed there, at twice the CPU per byte.
-const FREED_AT_ONCE = "--no-concurrent-array-buffer-sweeping";
-
-// Those buffers come and go by the thousand. As soon as 128 KiB at the top of its heap are free, glibc gives them back to the system and
-// asks for them again, a page fault for every 4 KiB: by the luck of what lies on top, up to 290,000 a GB and twice the CPU per
-// byte. V8 lets up to 64 MiB of them wait for a collection, so what one frees is kept for what comes next.
-const KEPT_BYTES = 64 * 1024 * 1024;
 
 export async function run(file: string): Promise<undefined> {
   await runUntilSignal(loadConfig(file), () => loadConfig(file));
@@ -33,9 +18,7 @@ export async function run(file: string): Promise<undefined> {
 
 /** Starts a proxy and returns when it accepts; it then runs until a signal ends the process. */
 export async function runUntilSignal(config: Config, again: (() => Config) | null): Promise<Proxy> {
-  setFlagsFromString(ALONE);
-  setFlagsFromString(FREED_AT_ONCE);
-  keepFreed(KEPT_BYTES);
+  tuneHeaps();
   const proxy = new Proxy(config, {
     onDeath: () => {
       // Give the fatal line time to leave, then go: systemd starts us again.
