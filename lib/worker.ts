@@ -283,6 +283,9 @@ export class Worker implements Surroundings {
     for (const [name, { view }] of this.#current?.clusters ?? []) {
       if (view.waiting > 0 && prepared.generation.clusters.get(name)?.view !== view) this.#retired.push(view);
     }
+    // Who came to the generation before may still be on the way to its handshake.
+    const before = this.#current?.contexts.values() ?? [];
+    this.transport.keep(new Set([...before, ...prepared.generation.contexts.values()]));
     this.#current = prepared.generation;
     for (const [key, open] of prepared.opened) this.#open.set(key, open);
     const wanted = new Set<string>();

@@ -8,6 +8,7 @@ import { ProxyError } from "../lib/errors.ts";
 import { createSharedSources } from "../lib/listen/sources.ts";
 import { createSharedLines, linesIn } from "../lib/observe/lines.ts";
 import { Rows } from "../lib/rows.ts";
+import type { TlsContextSpec } from "../lib/transport/transport.ts";
 import { parseAddress, type SocketAddress } from "../lib/wire/address.ts";
 import { BEATS, CONNECTION_LIMIT, CONNECTIONS, type Event, Worker } from "../lib/worker.ts";
 import { type ScriptedListening, type ScriptedStream, ScriptedTransport } from "./gear/scripted.ts";
@@ -90,6 +91,23 @@ function setOf(version: number, ...addresses: string[]): EndpointSet {
   const endpoints = addresses.map((text) => directEndpoint(parseAddress(text) as SocketAddress));
   return { cluster: "web", version, resolved: endpoints.length > 0, endpoints };
 }
+
+test("of TLS contexts those in force are kept, and those of the generation before", () => {
+  const bench = new Bench();
+  const kept = (): string[] =>
+    [...bench.transport.kept].map((context) => (context as { spec: TlsContextSpec }).spec.alpn[0]!);
+  const config = (protocol: string) =>
+    configOf({ tls: { server_name: "web.example.test", alpn: [protocol] } });
+  bench.open(config("a"), [setOf(1, ENDPOINT)]);
+  bench.commit(1);
+  assert.deepEqual(kept(), ["a"]);
+  bench.prepare(2, config("b"), [setOf(1, ENDPOINT)]);
+  bench.commit(2);
+  assert.deepEqual(kept(), ["a", "b"]);
+  bench.prepare(3, config("c"), [setOf(1, ENDPOINT)]);
+  bench.commit(3);
+  assert.deepEqual(kept(), ["b", "c"]);
+});
 
 test("who comes between prepare and commit waits, and is served under the new limits", () => {
   const bench = new Bench();

@@ -26,6 +26,11 @@ export interface Transport {
   /** Compiles what TLS needs. Throws ProxyError IDENTITY. Lives as long as anything refers to it. */
   context(spec: TlsContextSpec): TlsContext;
   /**
+   * New connections ask for these contexts. Of others what is compiled and remembered may be given up; who asks for one of them
+   * nevertheless has it compiled again.
+   */
+  keep(contexts: ReadonlySet<TlsContext>): void;
+  /**
    * Moves bytes both ways until both directions ended or one side failed; then says `relayed` once. It closes neither
    * stream: the story does. What was peeked and not skipped goes first.
    */

@@ -105,6 +105,7 @@ export class ScriptedTransport implements Transport {
   readonly listenings: ScriptedListening[] = [];
   readonly dials: ScriptedDial[] = [];
   readonly relays: ScriptedRelay[] = [];
+  kept: ReadonlySet<TlsContext> = new Set();
 
   now(): number {
     return 0;
@@ -128,6 +129,10 @@ export class ScriptedTransport implements Transport {
 
   context(spec: TlsContextSpec): TlsContext {
     return { spec };
+  }
+
+  keep(contexts: ReadonlySet<TlsContext>): void {
+    this.kept = contexts;
   }
 
   relay(downstream: Stream, _upstream: Stream, flow: Flow, owner: RelayOwner): void {

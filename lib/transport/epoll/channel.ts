@@ -60,6 +60,8 @@ export interface TlsChannel extends Channel {
 export interface TlsEngine {
   /** See Transport.context. Throws ProxyError IDENTITY. */
   context(spec: TlsContextSpec): TlsContext;
+  /** See Transport.keep. */
+  keep(contexts: ReadonlySet<TlsContext>): void;
   /** A channel on a connected, non-blocking descriptor. The SSL object is freed by `release`, the descriptor never. */
   channel(descriptor: number, context: TlsContext, options: SecureOptions): TlsChannel;
   /** Ends the engine, after every channel was released. */

@@ -29,12 +29,6 @@ import { Tickets } from "./tls-tickets.ts";
 /** Bytes: the longest protocol list of a hello (RFC 7301 section 3.1), and more than any other single call needs. */
 const SCRATCH_BYTES = 65_535;
 
-/**
- * Contexts of one label that keep their SSL_CTX: that of the generation in force, and that of one which is prepared or still
- * finds late-comers.
- */
-const AWAKE_PER_LABEL = 2;
-
 /** OpenSSL for this thread. `now`: wall clock in ms. Throws ProxyError TRANSPORT where it cannot be reached (`probeOpenssl`). */
 export function createTlsEngine(now: () => number = Date.now): EpollTlsEngine {
   return new EpollTlsEngine(openssl(), now);
@@ -52,7 +46,7 @@ export class EpollTlsEngine implements TlsEngine {
   /** Whose call into OpenSSL is running. */
   active: EpollTlsChannel | null = null;
   readonly #callbacks: Readonly<Record<keyof Callbacks, Callback>>;
-  /** Oldest first. */
+  /** Those that have an SSL_CTX. */
   readonly #awake = new Set<EpollTlsContext>();
   #released = false;
 
@@ -87,7 +81,6 @@ export class EpollTlsEngine implements TlsEngine {
       compile(this.lib, callbacks, this.peers, spec, this.now()),
     );
     this.#awake.add(context);
-    this.#succeed(context);
     return context;
   }
 
@@ -99,6 +92,14 @@ export class EpollTlsEngine implements TlsEngine {
     return new EpollTlsChannel(this, descriptor, known, options);
   }
 
+  keep(contexts: ReadonlySet<TlsContext>): void {
+    for (const context of this.#awake) {
+      if (contexts.has(context)) continue;
+      context.sleep();
+      this.#awake.delete(context);
+    }
+  }
+
   release(): void {
     this.#released = true;
     for (const context of this.#awake) context.sleep();
@@ -106,16 +107,6 @@ export class EpollTlsEngine implements TlsEngine {
     this.rings.release();
     this.peers.release();
     for (const callback of Object.values(this.#callbacks)) callback.unregister();
-  }
-
-  /** Puts to sleep what a newer context of the same label has followed twice. */
-  #succeed(context: EpollTlsContext): void {
-    const { side, label } = context.spec;
-    const older = [...this.#awake].filter(({ spec }) => spec.side === side && spec.label === label);
-    for (const one of older.slice(0, -AWAKE_PER_LABEL)) {
-      one.sleep();
-      this.#awake.delete(one);
-    }
   }
 
   readonly #verify = (store: number): number => {

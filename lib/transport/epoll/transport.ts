@@ -108,6 +108,10 @@ export class EpollTransport implements Transport {
     return this.#engine().context(spec);
   }
 
+  keep(contexts: ReadonlySet<TlsContext>): void {
+    this.#tls?.keep(contexts);
+  }
+
   relay(downstream: Stream, upstream: Stream, flow: Flow, owner: RelayOwner): void {
     new Relay(this.#gear, downstream as EpollStream, upstream as EpollStream, flow, owner).start();
   }

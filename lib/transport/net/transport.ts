@@ -35,6 +35,7 @@ export function createNetTransport(): Transport {
     listen: (options, accepted, ready) => listen(clock, options, accepted, ready),
     dial: (target, options, dialler) => dial(clock, target, options, dialler),
     context: createNetContext,
+    keep: () => {}, // Node's contexts go with the last that refers to them
     relay: (downstream, upstream, flow, owner) =>
       relay(downstream as NetStream, upstream as NetStream, flow, clock, owner),
   };

@@ -116,6 +116,8 @@ class Engine implements TlsEngine {
     return {} as TlsContext;
   }
 
+  keep(): void {}
+
   channel(descriptor: number): Manners {
     const channel = new Manners(descriptor);
     this.channels.push(channel);

@@ -408,18 +408,20 @@ test("a context that sleeps serves its connections, keeps nothing, and wakes for
   assert.equal(server.asleep, false);
 });
 
-test("contexts that were followed twice go to sleep, those of other labels do not", async (t) => {
+test("contexts that are not kept go to sleep, and wake for late-comers until the next time", async (t) => {
   const tls = engine(t);
   const spec = await serverSpec();
-  const other = tls.context({ ...spec, label: "route other" });
-  const contexts = Array.from({ length: 4 }, () => tls.context(spec));
-  assert.deepEqual(
-    [other, ...contexts].map((context) => context.asleep),
-    [false, true, true, false, false],
-  );
-  const client = tls.context(await clientSpec());
-  stand(ends(t, tls, contexts[0]!, client));
-  assert.equal(contexts[0]!.asleep, false);
+  const contexts = ["a", "b", "c"].map((name) => tls.context({ ...spec, label: `route ${name}` }));
+  const asleep = (): boolean[] => contexts.map((context) => context.asleep);
+  tls.keep(new Set(contexts));
+  assert.deepEqual(asleep(), [false, false, false]);
+  const kept = new Set([contexts[1]!]);
+  tls.keep(kept);
+  assert.deepEqual(asleep(), [true, false, true]);
+  stand(ends(t, tls, contexts[0]!, tls.context(await clientSpec())));
+  assert.deepEqual(asleep(), [false, false, true]);
+  tls.keep(kept);
+  assert.deepEqual(asleep(), [true, false, true]);
 });
 
 test("an engine that has ended makes no channels", async (t) => {
