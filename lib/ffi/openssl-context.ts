@@ -7,6 +7,7 @@ import { type Bind, C, type Pointer } from "./openssl-binding.ts";
 
 /** SSL_CTX_ctrl(3) commands, openssl/ssl.h. */
 export const SSL_CTRL_MODE = 33;
+export const SSL_CTRL_CLEAR_MODE = 78;
 export const SSL_CTRL_GET_READ_AHEAD = 40;
 export const SSL_CTRL_SET_READ_AHEAD = 41;
 export const SSL_CTRL_SET_SESS_CACHE_MODE = 44;
@@ -20,6 +21,7 @@ export const SSL_CTRL_GET_MIN_PROTO_VERSION = 130;
 
 /** SSL_CTX_set_mode(3). */
 export const SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER = 0x2;
+export const SSL_MODE_AUTO_RETRY = 0x4;
 export const SSL_MODE_NO_AUTO_CHAIN = 0x8;
 export const SSL_MODE_RELEASE_BUFFERS = 0x10;
 

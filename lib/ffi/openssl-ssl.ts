@@ -44,6 +44,8 @@ export interface SslFunctions {
   SSL_write(ssl: Pointer, data: Pointer, length: number): number;
   /** SSL_shutdown(3). Sends close_notify once. 0: sent; 1: both sides have; < 0: SSL_get_error. */
   SSL_shutdown(ssl: Pointer): number;
+  /** SSL_in_init(3). 1: in the middle of a handshake message, those behind the handshake included. */
+  SSL_in_init(ssl: Pointer): number;
   /** SSL_set_shutdown(3). Says what was sent and received without doing it. */
   SSL_set_shutdown(ssl: Pointer, mode: number): void;
   /** SSL_get_error(3). Must follow the failed call at once, on the same thread. */
@@ -89,6 +91,7 @@ export function bindSsl(bind: Bind): SslFunctions {
     SSL_has_pending: bind("SSL_has_pending", int, [pointer]),
     SSL_write: bind("SSL_write", int, [pointer, pointer, int]),
     SSL_shutdown: bind("SSL_shutdown", int, [pointer]),
+    SSL_in_init: bind("SSL_in_init", int, [pointer]),
     SSL_set_shutdown: bind("SSL_set_shutdown", C.void, [pointer, int]),
     SSL_get_error: bind("SSL_get_error", int, [pointer, int]),
     SSL_version: bind("SSL_version", int, [pointer]),

@@ -10,6 +10,7 @@ import { type BioFunctions, bindBio, examinePair } from "./openssl-bio.ts";
 import {
   bindContext,
   type ContextFunctions,
+  SSL_CTRL_CLEAR_MODE,
   SSL_CTRL_GET_MIN_PROTO_VERSION,
   SSL_CTRL_GET_READ_AHEAD,
   SSL_CTRL_GET_SESS_CACHE_MODE,
@@ -18,6 +19,7 @@ import {
   SSL_CTRL_SET_READ_AHEAD,
   SSL_CTRL_SET_SESS_CACHE_MODE,
   SSL_CTRL_SET_TLSEXT_TICKET_KEYS,
+  SSL_MODE_AUTO_RETRY,
   SSL_MODE_RELEASE_BUFFERS,
   SSL_OP_NO_RENEGOTIATION,
   SSL_SESS_CACHE_CLIENT,
@@ -166,6 +168,8 @@ function verify(lib: Openssl): void {
 function verifyContext(lib: Openssl, context: Pointer): void {
   const set = (command: number, value: number): number => lib.SSL_CTX_ctrl(context, command, value, 0);
   expect("SSL_CTRL_MODE", (set(SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS) & SSL_MODE_RELEASE_BUFFERS) !== 0);
+  const retries = set(SSL_CTRL_MODE, 0) & SSL_MODE_AUTO_RETRY;
+  expect("SSL_CTRL_CLEAR_MODE", retries !== 0 && (set(SSL_CTRL_CLEAR_MODE, retries) & retries) === 0);
   set(SSL_CTRL_SET_READ_AHEAD, 1);
   expect("SSL_CTRL_SET_READ_AHEAD", set(SSL_CTRL_GET_READ_AHEAD, 0) === 1);
   set(SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_CLIENT);

@@ -21,9 +21,14 @@ export function gather(stream: EpollStream, channel: TlsChannel, address: number
   }
   if (verdict > 0) return total;
   if (verdict === WOULD_BLOCK) {
-    stream.readable = false;
-    // An answer to a KeyUpdate found the socket full.
+    if (channel.drained()) stream.readable = false;
+    // An answer to a KeyUpdate found the socket full: reading goes on when there is room.
     if (channel.unsent()) stream.block();
+    else if (stream.readable) {
+      // The peer has said much that is no data, and others have their turn before it is heard any further.
+      stream.gear.loop.ready(stream);
+      if (total > 0) stream.putBack(WOULD_BLOCK);
+    }
     return total > 0 ? total : WOULD_BLOCK;
   }
   if (total === 0) return verdict === 0 ? stream.failure : verdict;

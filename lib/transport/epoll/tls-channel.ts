@@ -6,10 +6,11 @@
  *               └──> failed ──────────────────────────────────── release() ──────┘
  *
  * Invariant: the SSL object is freed by `release` and used by nobody after it; the error queue is empty before a call that is
- * judged by SSL_get_error, which is asked right after it. A write never has to wait, so it needs no judging.
+ * judged by SSL_get_error, which is asked right after it. Whoever leaves something in the queue clears it.
  */
 import { isIP } from "node:net";
 import { ProxyError } from "../../errors.ts";
+import { EAGAIN } from "../../ffi/errno.ts";
 import { SHUT_WR } from "../../ffi/layout.ts";
 import { shutdown } from "../../ffi/libc.ts";
 import { BIO_NOCLOSE } from "../../ffi/openssl-bio.ts";
@@ -151,7 +152,8 @@ export class EpollTlsChannel implements TlsChannel {
       }
       const errno = lib.errno();
       const why = lib.SSL_get_error(this.#ssl, got);
-      if (why === SSL_ERROR_WANT_READ) this.#drained = true;
+      // Else it has worked through what it had, without data, and looks at the socket again only when it is asked again.
+      if (why === SSL_ERROR_WANT_READ) this.#drained = errno === EAGAIN;
       else if (why !== SSL_ERROR_WANT_WRITE) this.#endInput(why, errno);
       // What came and was no data may be the header of a record, which OpenSSL does not count among what it holds.
       this.#empty = empty && lib.BIO_number_read(this.#source) === this.#received;
@@ -180,7 +182,12 @@ export class EpollTlsChannel implements TlsChannel {
     const { lib } = this.#engine;
     this.#bind();
     const count = lib.SSL_write(this.#ssl, address + taken, Math.min(length - taken, WRITE_BYTES));
-    if (count <= 0) return this.#failWrite(lib.SSL_get_error(this.#ssl, count), taken);
+    if (count <= 0) {
+      const why = lib.SSL_get_error(this.#ssl, count);
+      // Of a message behind the handshake (a ticket) only the beginning has come, and OpenSSL wants the rest first.
+      if (why === SSL_ERROR_WANT_READ) return taken > 0 ? taken : WOULD_BLOCK;
+      return this.#failWrite(why, taken);
+    }
     taken += count;
     const left = this.#flush();
     if (left === 0) return taken;
@@ -201,7 +208,11 @@ export class EpollTlsChannel implements TlsChannel {
     if (!this.#closeNotified && this.#output === OPEN && this.#input !== FAILED) {
       this.#bind();
       lib.ERR_clear_error();
-      lib.SSL_shutdown(this.#ssl);
+      if (lib.SSL_shutdown(this.#ssl) < 0) {
+        lib.ERR_clear_error();
+        // As in `write`: without the rest of that message no close_notify leaves, and a bare FIN would look like a truncation.
+        if (this.#input === OPEN && lib.SSL_in_init(this.#ssl) === 1) return WOULD_BLOCK;
+      }
       this.#closeNotified = true;
       const left = this.#flush();
       if (left === WOULD_BLOCK || (left < 0 && this.#input !== 0)) return left;

@@ -13,12 +13,14 @@ import {
   SSL_BUILD_CHAIN_FLAG_NO_ROOT,
   SSL_CTRL_BUILD_CERT_CHAIN,
   SSL_CTRL_CHAIN_CERT,
+  SSL_CTRL_CLEAR_MODE,
   SSL_CTRL_MODE,
   SSL_CTRL_SET_MIN_PROTO_VERSION,
   SSL_CTRL_SET_READ_AHEAD,
   SSL_CTRL_SET_SESS_CACHE_MODE,
   SSL_CTRL_SET_TLSEXT_TICKET_KEYS,
   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
+  SSL_MODE_AUTO_RETRY,
   SSL_MODE_NO_AUTO_CHAIN,
   SSL_MODE_RELEASE_BUFFERS,
   SSL_OP_CIPHER_SERVER_PREFERENCE,
@@ -131,6 +133,9 @@ class Compilation {
       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN,
       0,
     );
+    // One SSL_read works through what it has already got and comes back: else a peer that sends KeyUpdates without end, which
+    // OpenSSL does not count, would keep the whole worker inside of it.
+    lib.SSL_CTX_ctrl(context, SSL_CTRL_CLEAR_MODE, SSL_MODE_AUTO_RETRY, 0);
     lib.SSL_CTX_ctrl(context, SSL_CTRL_SET_READ_AHEAD, 1, 0);
     lib.SSL_CTX_set_options(
       context,

@@ -3,7 +3,9 @@
  * until it has done what a test waits for; between the turns Node's loop runs, for peers that live in it or in a child.
  */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { ProxyError } from "../../../lib/errors.ts";
 import {
@@ -34,7 +36,7 @@ import { createTlsEngine, type EpollTlsEngine } from "../../../lib/transport/epo
 import type { EpollTlsChannel } from "../../../lib/transport/epoll/tls-channel.ts";
 import type { EpollTlsContext } from "../../../lib/transport/epoll/tls-context.ts";
 import type { TlsContextSpec } from "../../../lib/transport/transport.ts";
-import { authority, type LeafName, leaf } from "../../gear/certificates.ts";
+import { authority, directoryWith, type LeafName, leaf } from "../../gear/certificates.ts";
 
 const socketpair = bind("socketpair", "int", ["int", "int", "int", "intptr_t"]);
 const FLAGS = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
@@ -281,4 +283,29 @@ export async function receive(
     return true;
   });
   return { bytes: Buffer.concat(parts), end };
+}
+
+/** `openssl s_server` as `server`, which wants a client certificate of the test CA and prints what it hears. */
+export async function sServer(
+  t: TestContext,
+  args: readonly string[],
+): Promise<{ port: number; output: () => string }> {
+  const { cert, key } = await leaf("server");
+  const directory = directoryWith({ "s.crt": cert, "s.key": key, "ca.crt": (await authority()).cert });
+  t.after(directory.remove);
+  const file = (name: string) => join(directory.path, name);
+  const child = spawn("openssl", [
+    ...["s_server", "-accept", "127.0.0.1:0", "-cert", file("s.crt"), "-key", file("s.key")],
+    ...["-CAfile", file("ca.crt"), "-Verify", "1", "-servername", "localhost", "-cert2", file("s.crt")],
+    ...["-key2", file("s.key"), ...args],
+  ]);
+  t.after(() => child.kill());
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (chunk: Buffer) => {
+      output += chunk;
+    });
+  }
+  await until("s_server's port", () => /ACCEPT 127\.0\.0\.1:\d+/.test(output));
+  return { port: Number(/ACCEPT 127\.0\.0\.1:(\d+)/.exec(output)![1]), output: () => output };
 }

@@ -2,7 +2,7 @@
  * Handshakes of a TLS channel: what both ends agree on, with OpenSSL's own tools and with node:tls on the other side.
  */
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -29,6 +29,7 @@ import {
   sendAll,
   serverSpec,
   shake,
+  sServer,
   stand,
   tcpServer,
   until,
@@ -319,28 +320,4 @@ async function clientFiles(t: TestContext): Promise<string[]> {
   const directory = directoryWith({ "alice.crt": cert, "alice.key": key });
   t.after(directory.remove);
   return ["-cert", join(directory.path, "alice.crt"), "-key", join(directory.path, "alice.key")];
-}
-
-async function sServer(
-  t: TestContext,
-  args: readonly string[],
-): Promise<{ port: number; output: () => string }> {
-  const { cert, key } = await leaf("server");
-  const directory = directoryWith({ "s.crt": cert, "s.key": key, "ca.crt": (await authority()).cert });
-  t.after(directory.remove);
-  const file = (name: string) => join(directory.path, name);
-  const child = spawn("openssl", [
-    ...["s_server", "-accept", "127.0.0.1:0", "-cert", file("s.crt"), "-key", file("s.key")],
-    ...["-CAfile", file("ca.crt"), "-Verify", "1", "-servername", "localhost", "-cert2", file("s.crt")],
-    ...["-key2", file("s.key"), ...args],
-  ]);
-  t.after(() => child.kill());
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (chunk: Buffer) => {
-      output += chunk;
-    });
-  }
-  await until("s_server's port", () => /ACCEPT 127\.0\.0\.1:\d+/.test(output));
-  return { port: Number(/ACCEPT 127\.0\.0\.1:(\d+)/.exec(output)![1]), output: () => output };
 }
