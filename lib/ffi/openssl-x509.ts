@@ -35,6 +35,8 @@ export interface X509Functions {
   X509_STORE_CTX_set_error(context: Pointer, error: number): void;
   /** X509_STORE_CTX_get_error(3). The verified chain from leaf to trust anchor, owned by the context. */
   X509_STORE_CTX_get0_chain(context: Pointer): Pointer;
+  /** X509_STORE_CTX_get_error(3). Takes over `chain` and frees the one before; 0: there is none. */
+  X509_STORE_CTX_set0_verified_chain(context: Pointer, chain: Pointer): void;
   /** X509_STORE_CTX_new(3). What the other side sent, leaf first, owned by the context. */
   X509_STORE_CTX_get0_untrusted(context: Pointer): Pointer;
   /** X509_STORE_CTX_new(3). The leaf, owned by the context. */
@@ -77,6 +79,10 @@ export function bindX509(bind: Bind): X509Functions {
     X509_STORE_CTX_get_error: bind("X509_STORE_CTX_get_error", int, [pointer]),
     X509_STORE_CTX_set_error: bind("X509_STORE_CTX_set_error", C.void, [pointer, int]),
     X509_STORE_CTX_get0_chain: bind("X509_STORE_CTX_get0_chain", pointer, [pointer]),
+    X509_STORE_CTX_set0_verified_chain: bind("X509_STORE_CTX_set0_verified_chain", C.void, [
+      pointer,
+      pointer,
+    ]),
     X509_STORE_CTX_get0_untrusted: bind("X509_STORE_CTX_get0_untrusted", pointer, [pointer]),
     X509_STORE_CTX_get0_cert: bind("X509_STORE_CTX_get0_cert", pointer, [pointer]),
     OPENSSL_sk_num: bind("OPENSSL_sk_num", int, [pointer]),

@@ -68,6 +68,8 @@ export class Verdict {
         return this.refuse(store, chainFailure(lib, spec.label, peer, lib.X509_STORE_CTX_get_error(store)));
       }
       const validUntil = now + peers.lifetime(lib.X509_STORE_CTX_get0_chain(store));
+      // OpenSSL would keep the chain for as long as the connection lives, some 5 kB for each certificate.
+      lib.X509_STORE_CTX_set0_verified_chain(store, 0);
       chain = { peer, validUntil: Math.min(validUntil, this.#context.listValidUntil), seen: now };
       if (key !== null) chains.add(key, chain);
     }
