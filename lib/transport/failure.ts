@@ -8,6 +8,7 @@ const ENDPOINT: Readonly<Record<string, string>> = {
   EHOSTUNREACH: "no route (EHOSTUNREACH)",
   ENETUNREACH: "no route (ENETUNREACH)",
   ENOENT: "no such socket",
+  ENODEV: "this machine has no network interface of that name (ENODEV)",
   EAGAIN: "its queue of connections is full (EAGAIN)",
 };
 

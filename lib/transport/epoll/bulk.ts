@@ -19,8 +19,8 @@ const SHORT_LIMIT = 8;
 const PATIENCE = 64;
 
 /**
- * Socket to pipe, which must be empty. Bytes, 0 at the end, WOULD_BLOCK or a failure, as a read. When there is no pipe, or
- * the socket knows no splice, `bulk` is false afterwards and nothing was done.
+ * Socket to pipe, which must be empty. Bytes, WOULD_BLOCK or a failure, as a read. When there is no pipe, when the socket
+ * knows no splice, or at what may be the end, `bulk` is false afterwards and nothing was done.
  */
 export function fillPipe(source: EpollStream, sink: EpollStream): number {
   const { pipes, loop } = source.gear;
@@ -44,7 +44,8 @@ export function fillPipe(source: EpollStream, sink: EpollStream): number {
   }
   if (count === -EINTR) return fillPipe(source, sink);
   if (count === -EINVAL) return giveUp(source);
-  return count === 0 ? source.failure : count;
+  // It may be the end. Behind urgent data, which splice(2) does not pass, it may be none: recv(2) tells.
+  return count === 0 ? giveUp(source) : count;
 }
 
 /** Pipe to socket. 0: it was emptied, or the sink is blocked now; negative: the sink failed. */

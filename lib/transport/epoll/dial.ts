@@ -3,11 +3,10 @@
  * object, because endpoints are dialled again and again.
  */
 import { ProxyError } from "../../errors.ts";
-import { EALREADY, EINPROGRESS, errnoName } from "../../ffi/errno.ts";
+import { EALREADY, EINPROGRESS, ENODEV, errnoName } from "../../ffi/errno.ts";
 import {
   AF_INET,
   AF_INET6,
-  AF_UNIX,
   IP_BIND_ADDRESS_NO_PORT,
   IPPROTO_IP,
   SOCK_CLOEXEC,
@@ -37,20 +36,31 @@ const targets = new WeakMap<SocketAddress, Target>();
 
 /** See Transport.dial. */
 export function dial(gear: Gear, target: SocketAddress, options: DialOptions, dialler: Dialler): EpollStream {
-  let known = targets.get(target);
-  if (known === undefined) {
-    const sockaddr = encodeSockaddr(target);
-    known = { sockaddr, near: isLoopback(sockaddr) };
-    targets.set(target, known);
-  }
-  const family = known.sockaddr[0]!;
-  const descriptor = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  const stream = new EpollStream(gear, descriptor, target, family === AF_UNIX ? target : null, true);
+  const known = targets.get(target) ?? know(target);
+  const descriptor =
+    known === null ? -ENODEV : socket(known.sockaddr[0]!, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const stream = new EpollStream(gear, descriptor, target, target.kind === "unix" ? target : null, true);
   stream.dialler = dialler;
   stream.phase = CONNECTING;
-  const error = descriptor < 0 ? gear.dialError(target, descriptor) : begin(gear, stream, known, options);
+  const error = descriptor < 0 ? gear.dialError(target, descriptor) : begin(gear, stream, known!, options);
   if (error !== null) gear.loop.defer(() => dialFailed(stream, error));
   return stream;
+}
+
+/** Null: its zone names an interface that is not there now. */
+function know(target: SocketAddress): Target | null {
+  const zoned = target.kind === "ip" && target.host.includes("%");
+  let sockaddr: Buffer;
+  try {
+    sockaddr = encodeSockaddr(target);
+  } catch (thrown) {
+    if (zoned) return null;
+    throw thrown;
+  }
+  const known = { sockaddr, near: isLoopback(sockaddr) };
+  // An interface that is made again has another index.
+  if (!zoned) targets.set(target, known);
+  return known;
 }
 
 /** 127.0.0.0/8 or ::1. */

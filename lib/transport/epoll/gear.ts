@@ -19,6 +19,8 @@ export interface Gear {
   readonly sockets: Sockets;
   readonly pipes: Pipes;
   readonly keepAlives: KeepAlives;
+  /** How many streams wait for their peer to close. */
+  lingering: number;
   /** Made when it is first needed. Throws TRANSPORT where OpenSSL cannot be reached. */
   tls(): TlsEngine;
   /** Hears of every fault of ours, after it was contained. */

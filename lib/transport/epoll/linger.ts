@@ -6,7 +6,7 @@
 import { EAGAIN, EINTR } from "../../ffi/errno.ts";
 import { SHUT_WR } from "../../ffi/layout.ts";
 import { recv, shutdown } from "../../ffi/libc.ts";
-import { LINGER_BYTES, LINGER_MS } from "../patience.ts";
+import { LINGER_BYTES, LINGER_MS, LINGERING_MOST } from "../patience.ts";
 import { SCRATCH } from "./memory.ts";
 import type { EpollStream } from "./stream.ts";
 
@@ -48,6 +48,12 @@ function emptied(stream: EpollStream): boolean {
 
 function wait(stream: EpollStream): void {
   if (stream.lingering !== null) return;
-  stream.lingering = stream.gear.loop.wheel.createTimer(stream);
+  const { gear } = stream;
+  if (gear.lingering >= LINGERING_MOST) {
+    stream.close();
+    return;
+  }
+  gear.lingering += 1;
+  stream.lingering = gear.loop.wheel.createTimer(stream);
   stream.lingering.start(LINGER_MS);
 }

@@ -75,8 +75,9 @@ export class Relay {
         continue; // the sink may have failed, and with it the relay may be over
       }
       if (sink.out !== null) {
-        if (!this.#flush(source, sink)) return;
-        continue;
+        if (this.#flush(source, sink)) continue;
+        if (left < TURN_BYTES) flow.lastActive = this.#gear.loop.now;
+        return;
       }
       if (source.inputEnded) {
         // FIN and reset may come in one event; what the other side still had to say is lost then.
@@ -113,7 +114,7 @@ export class Relay {
       }
       if (sent < count) sink.queue(scratch + sent, count - sent);
       if (count === SCRATCH && ++source.fullReads >= BULK_AFTER)
-        source.bulk = source.channel === null && sink.channel === null;
+        source.bulk = source.channel === null && sink.channel === null && !source.urgent;
     }
     if (left < TURN_BYTES) flow.lastActive = this.#gear.loop.now;
     // Not by the short read that ends every turn: some senders leave a buffer and a half each time.

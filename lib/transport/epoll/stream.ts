@@ -12,6 +12,7 @@ import {
   EPOLLHUP,
   EPOLLIN,
   EPOLLOUT,
+  EPOLLPRI,
   EPOLLRDHUP,
   MSG_NOSIGNAL,
   SHUT_RDWR,
@@ -43,13 +44,12 @@ import { handshake, type Securing } from "./secure.ts";
 import { type Sniff, sniff } from "./sniff.ts";
 
 /** What a socket that stands is watched for at first; room to write is watched for once a write was not taken whole. */
-const WATCH_INPUT = EPOLLIN | EPOLLRDHUP | EPOLLET;
+const WATCH_INPUT = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET;
 
 const ENDING = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
-// Nagle's algorithm holds back a small segment only while another is unacknowledged, so the first write of a dialled socket
-// leaves at once if it fits one segment. 512 bytes fit every one (RFC 9293: 536). A short connection never sets the option.
-const ONE_SEGMENT = 512;
+// Nagle's algorithm, as Linux has it (tcp_nagle_check: Minshall's), holds back a small segment only while another small one is
+// unacknowledged. So all of the first write of a dialled socket leaves at once, and a short connection never sets the option.
 // Every segment that arrives is an edge, read or not. Two calls of epoll_ctl(2) are worth less than four wake-ups.
 const VAIN_LIMIT = 4;
 const DELAY_OFF = 0;
@@ -74,6 +74,8 @@ export class EpollStream implements Stream, FreshSource, Task {
   ending = false;
   /** The kernel has said that the socket failed. Behind a FIN no read tells of it. */
   errored = false;
+  /** Urgent data has come (tcp(7)): a read stops before it, so a short one does not mean that all was read. */
+  urgent = false;
   blocked = false;
   inputEnded = false;
   outputEnded = false;
@@ -136,7 +138,11 @@ export class EpollStream implements Stream, FreshSource, Task {
   // ── what the kernel and the loop say ───────────────────────────────────────────────────────────────────────────────
 
   onEvents(mask: number): void {
-    if ((mask & (EPOLLIN | ENDING)) !== 0) this.readable = true;
+    if ((mask & (EPOLLIN | EPOLLPRI | ENDING)) !== 0) this.readable = true;
+    if ((mask & EPOLLPRI) !== 0) {
+      this.urgent = true;
+      this.bulk = false; // splice(2) stops before urgent data for good
+    }
     if ((mask & ENDING) !== 0) this.ending = true;
     if ((mask & EPOLLERR) !== 0) this.errored = true;
     const drained = this.blocked && (mask & (EPOLLOUT | EPOLLERR | EPOLLHUP)) !== 0;
@@ -273,7 +279,7 @@ export class EpollStream implements Stream, FreshSource, Task {
     if (this.channel !== null) return gather(this, this.channel, address, length);
     const count = recv(this.descriptor, address, length, 0);
     if (count > 0) {
-      if (count < length && !this.ending) this.readable = false;
+      if (count < length && !this.ending && !this.urgent) this.readable = false;
       return count;
     }
     if (count === 0) return this.failure;
@@ -281,16 +287,18 @@ export class EpollStream implements Stream, FreshSource, Task {
     return count === -EINTR ? this.read(address, length) : count;
   }
 
-  /** Has the next read give this end or failure again: a socket tells its error once. */
+  /** Has the next read give this end or failure again, because a socket tells its error once; or WOULD_BLOCK, for a pause. */
   putBack(verdict: number): void {
     this.#verdict = verdict;
     this.readable = true;
+    this.bulk = false; // splice(2) would go round it
   }
 
   /** How many bytes were taken; fewer than `length`: `blocked` is true now. Negative: a failure, nothing more can be written. */
   write(address: number, length: number): number {
     if (this.channel !== null) return writeRecords(this, this.channel, address, length);
-    if (this.#delay !== DELAY_OFF) this.#firstWrites(length);
+    if (this.#delay === DELAY_FRESH) this.#delay = DELAY_ONCE;
+    else if (this.#delay === DELAY_ONCE) this.hurry();
     const count = send(this.descriptor, address, length, MSG_NOSIGNAL);
     if (this.quiet) this.acknowledge();
     if (count === length) return count;
@@ -381,11 +389,6 @@ export class EpollStream implements Stream, FreshSource, Task {
     this.gear.sockets.quickAck(this.descriptor, true);
   }
 
-  #firstWrites(length: number): void {
-    if (this.#delay === DELAY_FRESH && length <= ONE_SEGMENT) this.#delay = DELAY_ONCE;
-    else this.hurry();
-  }
-
   // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #failed(): void {
@@ -402,7 +405,9 @@ export class EpollStream implements Stream, FreshSource, Task {
     this.sniffing = null;
     const { owner } = this;
     this.owner = null;
-    owner?.failed(this, new ProxyError("RESET", `the connection was reset: ${errnoName(failure)}`));
+    const error =
+      this.channel?.failure() ?? new ProxyError("RESET", `the connection was reset: ${errnoName(failure)}`);
+    owner?.failed(this, error);
   }
 
   #detach(): void {
@@ -422,6 +427,12 @@ export class EpollStream implements Stream, FreshSource, Task {
     this.close();
   }
 
+  /** The worker ends. What an orderly end has said already, an alert too, is still delivered. */
+  abort(): void {
+    if (this.phase === LINGERING) this.close();
+    else this.reset();
+  }
+
   /** It has lingered for long enough. */
   expired(): void {
     this.close();
@@ -431,7 +442,10 @@ export class EpollStream implements Stream, FreshSource, Task {
   close(): void {
     if (this.phase === CLOSED) return;
     this.phase = CLOSED;
-    this.lingering?.stop();
+    if (this.lingering !== null) {
+      this.lingering.stop();
+      this.gear.lingering -= 1;
+    }
     this.dropOut();
     this.dropHeld();
     this.channel?.release();

@@ -77,6 +77,7 @@ export class EpollTransport implements Transport {
       sockets,
       pipes: new Pipes(memory, budget),
       keepAlives: new KeepAlives(loop, sockets),
+      lingering: 0,
       tls: () => this.#engine(),
       onFault: options.onFault,
       dialError,
@@ -164,7 +165,7 @@ export class EpollTransport implements Transport {
 
   #release(): void {
     for (const source of this.#loop.sources()) {
-      if (source instanceof EpollStream) source.reset();
+      if (source instanceof EpollStream) source.abort();
       else if (source instanceof Listener) source.close();
     }
     this.#gear.pipes.drain();

@@ -4,16 +4,61 @@ import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { EPOLLOUT } from "../../../lib/ffi/layout.ts";
+import { AF_INET, EPOLLOUT, SHUT_WR, SOCK_CLOEXEC, SOCK_STREAM } from "../../../lib/ffi/layout.ts";
+import { close, connect, send, shutdown, socket } from "../../../lib/ffi/libc.ts";
+import { allocate } from "../../../lib/ffi/memory.ts";
+import { encodeSockaddr } from "../../../lib/ffi/sockaddr.ts";
+import { RELAYING } from "../../../lib/transport/epoll/phase.ts";
 import type { SocketAddress } from "../../../lib/wire/address.ts";
 import { folder, hashOf, pattern, Rig, skip, Tally, turns, until } from "./rig.ts";
 
 const MiB = 1 << 20;
+// bits/socket.h.
+const MSG_OOB = 1;
+const MSG_DONTWAIT = 0x40;
 /** What the kernel takes for a reader that does not read, on both ends of one connection: the last numbers, tcp(7). */
 const KERNEL_BYTES = ["tcp_wmem", "tcp_rmem"]
   .map((name) => Number(readFileSync(`/proc/sys/net/ipv4/${name}`, "utf8").trim().split(/\s+/)[2]))
   .reduce((sum, bytes) => sum + bytes);
 const OK = { how: "ok", side: null, error: null };
+
+/** A client that Node has no part in, for what Node cannot send. */
+class RawClient {
+  readonly #descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  readonly #memory = allocate(65_536);
+
+  static async connect(address: SocketAddress): Promise<RawClient> {
+    const client = new RawClient();
+    const bytes = encodeSockaddr(address);
+    client.#memory.bytes.set(bytes);
+    assert.equal(connect(client.#descriptor, client.#memory.address, bytes.length), 0);
+    return client;
+  }
+
+  /** As the other side takes it. */
+  async send(bytes: Buffer): Promise<void> {
+    for (let at = 0; at < bytes.length; ) {
+      const part = bytes.subarray(at, at + 65_536);
+      this.#memory.bytes.set(part);
+      const sent = send(this.#descriptor, this.#memory.address, part.length, MSG_DONTWAIT);
+      if (sent > 0) at += sent;
+      else await turns(1);
+    }
+  }
+
+  sendNow(bytes: Buffer, flags = 0): void {
+    this.#memory.bytes.set(bytes);
+    assert.equal(send(this.#descriptor, this.#memory.address, bytes.length, flags), bytes.length);
+  }
+
+  end(): void {
+    shutdown(this.#descriptor, SHUT_WR);
+  }
+
+  close(): void {
+    close(this.#descriptor);
+  }
+}
 
 function echo(socket: Socket): void {
   socket.pipe(socket);
@@ -286,6 +331,53 @@ describe("relay", { skip }, () => {
     const silent = await rig.connect(address);
     await until(() => chunks.join("").endsWith("first bytesPROXY header\r\n"));
     silent.destroy();
+  });
+
+  for (const pipes of [0, 64]) {
+    const how = pipes > 0 ? "by splice" : "by copying";
+    it(`passes on what lies behind urgent data ${how}, and the end behind that`, async (t) => {
+      const rig = new Rig(t, { pipes });
+      const arrived: Tally[] = [];
+      const target = await rig.serve((socket) => {
+        arrived.push(new Tally(socket));
+      });
+      const { address, relayed } = rig.proxy(target);
+      const client = await RawClient.connect(address);
+      // Enough to be bulk, and more than is under way at once.
+      const before = pattern(pipes > 0 ? 4 * MiB : 3);
+      const behind = pattern(1000);
+      await client.send(before);
+      await until(() => arrived[0]?.bytes === before.length);
+      assert.equal(relayed[0]!.downstream.bulk, pipes > 0);
+      // All of it comes between two turns of the loop.
+      client.sendNow(Buffer.from("a"));
+      client.sendNow(Buffer.from("!"), MSG_OOB);
+      client.sendNow(behind);
+      await until(() => arrived[0]!.bytes === before.length + 1 + behind.length);
+      client.sendNow(Buffer.from("b"), MSG_OOB);
+      client.sendNow(behind);
+      client.end();
+      await until(() => arrived[0]!.ended);
+      assert.equal(arrived[0]!.hash, hashOf(Buffer.concat([before, Buffer.from("a"), behind, behind])));
+      client.close();
+    });
+  }
+
+  it("notes when bytes moved last also in a turn that ends at a full sink", async (t) => {
+    const rig = new Rig(t, { pipes: 0 });
+    const target = await rig.serve((socket) => {
+      socket.write(pattern(32 * MiB));
+    });
+    const { address, relayed } = rig.proxy(target);
+    const client = await rig.connect(address);
+    client.pause();
+    await until(() => relayed[0]?.upstream?.phase === RELAYING);
+    const [one] = relayed;
+    while (!one!.downstream.blocked) {
+      one!.lastActive = 0;
+      await turns(1);
+    }
+    assert(one!.lastActive > 0);
   });
 
   it("returns to the baseline after two thousand connections", async (t) => {

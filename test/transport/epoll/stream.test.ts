@@ -16,6 +16,7 @@ import {
 import { WorkerMemory } from "../../../lib/transport/epoll/memory.ts";
 import { Sockets } from "../../../lib/transport/epoll/sockets.ts";
 import type { EpollStream } from "../../../lib/transport/epoll/stream.ts";
+import { LINGERING_MOST } from "../../../lib/transport/patience.ts";
 import type { Stream } from "../../../lib/transport/transport.ts";
 import { folder, LOOPBACK, pattern, Rig, skip, Tally, turns, until } from "./rig.ts";
 
@@ -370,7 +371,8 @@ describe("options", { skip }, () => {
     const sockets = new Sockets(new WorkerMemory());
     const noDelay = (stream: EpollStream): number | null =>
       sockets.get(stream.descriptor, IPPROTO_TCP, TCP_NODELAY);
-    const target = await rig.serve((socket) => socket.resume());
+    const arrived: Tally[] = [];
+    const target = await rig.serve((socket) => arrived.push(new Tally(socket)));
     const { address, relayed } = rig.proxy(target);
     const small = await rig.connect(address, { noDelay: true });
     small.write("one");
@@ -381,9 +383,9 @@ describe("options", { skip }, () => {
     await until(() => relayed[0]?.bytesUp === 6);
     assert.equal(noDelay(relayed[0]!.upstream!), 1);
     const large = await rig.connect(address);
-    large.write(pattern(513));
-    await until(() => relayed[1]?.bytesUp === 513);
-    assert.equal(noDelay(relayed[1]!.upstream!), 1);
+    large.write(pattern(1700));
+    await until(() => arrived[1]?.bytes === 1700);
+    assert.equal(noDelay(relayed[1]!.upstream!), 0);
   });
 });
 
@@ -432,6 +434,16 @@ describe("finish", { skip }, () => {
     assert.equal(rig.transport.state.timers, 1);
     await until(() => (stream as unknown as { phase: number }).phase === 6);
     client.destroy();
+  });
+
+  it("keeps no crowd of peers that never close", async (t) => {
+    const rig = new Rig(t);
+    const address = rig.listen((accepted) => accepted.finish());
+    const clients = await Promise.all(
+      Array.from({ length: LINGERING_MOST + 20 }, async () => new Tally(await rig.connect(address))),
+    );
+    await until(() => clients.every((one) => one.ended));
+    assert.equal(rig.transport.state.timers, LINGERING_MOST);
   });
 
   it("may be called twice, and after a reset", async (t) => {
