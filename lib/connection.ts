@@ -641,7 +641,9 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     if (record.phase === "handshake") this.#shaken(false);
     record.phase = "ended";
     if (record.sniffMs === null) record.sniffMs = now - record.started;
-    if (endsInOrder(reason)) {
+    // While a reader is stuck, an orderly end would pass for the end of the stream.
+    const cut = reason === "idle" && (this.#downstream.stuck || this.#upstream?.stuck === true);
+    if (endsInOrder(reason) && !cut) {
       this.#downstream.finish();
       this.#upstream?.finish();
     } else {

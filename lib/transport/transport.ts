@@ -106,6 +106,8 @@ export interface Stream {
    * code HANDSHAKE, DENIED, EXPIRED, REVOKED or RESET after the alert has been queued; the story then calls `finish`.
    */
   secure(context: TlsContext, options: SecureOptions, done: (error: ProxyError | null) => void): void;
+  /** Bytes for it wait, because the other side does not take them. */
+  readonly stuck: boolean;
   /** Queues bytes ahead of anything a relay sends (a PROXY header, a plaintext alert). At most 4 KiB in all. */
   send(bytes: Uint8Array): void;
   /** Orderly close: delivers what is queued, says FIN (TLS: close_notify), drains input within a bound, releases. */

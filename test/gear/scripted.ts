@@ -26,6 +26,7 @@ import { formatAddress, type SocketAddress } from "../../lib/wire/address.ts";
 const LOCAL: SocketAddress = { kind: "ip", host: "192.0.2.1", port: 443 };
 
 export class ScriptedStream implements Stream {
+  readonly stuck = false;
   readonly remote: SocketAddress;
   readonly local = LOCAL;
   readonly tls: TlsFacts | null = null;

@@ -5,6 +5,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { get } from "../gear/admin.ts";
 import { Exposition } from "../gear/exposition.ts";
 import { legs } from "../gear/legs.ts";
+import { RawClient } from "../gear/raw-client.ts";
 import { ending, readAll, scenario } from "../gear/scene.ts";
 import { Arrivals, outcome, sendForever } from "../gear/streams.ts";
 
@@ -37,22 +38,22 @@ scenario("idle: no byte at all, then one direction only", async (scene) => {
 });
 
 scenario(
-  "idle while a reader is stuck: what was not delivered is told by neither line nor metric",
+  "idle while a reader is stuck: what was not delivered is told by neither line nor metric, and the end is no orderly one",
   async (scene) => {
     const arrivals = new Arrivals();
-    const { stage, connect } = await legs(scene, ["plain", "plain"], arrivals.talk, {
+    const { stage } = await legs(scene, ["plain", "plain"], arrivals.talk, {
       timeouts: { idle: `${SHORT}ms`, half_close: "60s" },
       admin: { listen: "127.0.0.1:0" },
     });
-    const stuck = await connect();
-    stuck.pause();
+    const stuck = new RawClient({ kind: "ip", host: "127.0.0.1", port: stage.port("in") });
+    scene.onClose(() => stuck.close());
     void sendForever(await arrivals.next());
     const access = await stage.access();
     assert.equal(access.reason, "idle");
     const { body } = await get(stage, "/metrics");
     const counted = new Exposition(body).value("millrace_bytes_total", { listener: "in", direction: "down" });
     assert.equal(access.bytes_down, counted);
-    stuck.destroy();
+    assert.equal(await stuck.ended(), "ECONNRESET");
   },
 );
 

@@ -135,6 +135,10 @@ export class EpollStream implements Stream, FreshSource, Task {
     return this.#local;
   }
 
+  get stuck(): boolean {
+    return this.out !== null || (this.peer?.piped ?? 0) > 0 || this.channel?.unsent() === true;
+  }
+
   // ── what the kernel and the loop say ───────────────────────────────────────────────────────────────────────────────
 
   onEvents(mask: number): void {

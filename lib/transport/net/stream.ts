@@ -118,6 +118,10 @@ export class NetStream implements Stream {
     return this.#released;
   }
 
+  get stuck(): boolean {
+    return this.socket.writableLength > 0;
+  }
+
   /** True when the other side's end was seen while peeking: no `end` event will come any more. */
   get inputEnded(): boolean {
     return this.#ended;

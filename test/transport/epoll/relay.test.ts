@@ -4,61 +4,18 @@ import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { AF_INET, EPOLLOUT, SHUT_WR, SOCK_CLOEXEC, SOCK_STREAM } from "../../../lib/ffi/layout.ts";
-import { close, connect, send, shutdown, socket } from "../../../lib/ffi/libc.ts";
-import { allocate } from "../../../lib/ffi/memory.ts";
-import { encodeSockaddr } from "../../../lib/ffi/sockaddr.ts";
+import { EPOLLOUT } from "../../../lib/ffi/layout.ts";
 import { RELAYING } from "../../../lib/transport/epoll/phase.ts";
 import type { SocketAddress } from "../../../lib/wire/address.ts";
+import { MSG_OOB, RawClient } from "../../gear/raw-client.ts";
 import { folder, hashOf, pattern, Rig, skip, Tally, turns, until } from "./rig.ts";
 
 const MiB = 1 << 20;
-// bits/socket.h.
-const MSG_OOB = 1;
-const MSG_DONTWAIT = 0x40;
 /** What the kernel takes for a reader that does not read, on both ends of one connection: the last numbers, tcp(7). */
 const KERNEL_BYTES = ["tcp_wmem", "tcp_rmem"]
   .map((name) => Number(readFileSync(`/proc/sys/net/ipv4/${name}`, "utf8").trim().split(/\s+/)[2]))
   .reduce((sum, bytes) => sum + bytes);
 const OK = { how: "ok", side: null, error: null };
-
-/** A client that Node has no part in, for what Node cannot send. */
-class RawClient {
-  readonly #descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  readonly #memory = allocate(65_536);
-
-  static async connect(address: SocketAddress): Promise<RawClient> {
-    const client = new RawClient();
-    const bytes = encodeSockaddr(address);
-    client.#memory.bytes.set(bytes);
-    assert.equal(connect(client.#descriptor, client.#memory.address, bytes.length), 0);
-    return client;
-  }
-
-  /** As the other side takes it. */
-  async send(bytes: Buffer): Promise<void> {
-    for (let at = 0; at < bytes.length; ) {
-      const part = bytes.subarray(at, at + 65_536);
-      this.#memory.bytes.set(part);
-      const sent = send(this.#descriptor, this.#memory.address, part.length, MSG_DONTWAIT);
-      if (sent > 0) at += sent;
-      else await turns(1);
-    }
-  }
-
-  sendNow(bytes: Buffer, flags = 0): void {
-    this.#memory.bytes.set(bytes);
-    assert.equal(send(this.#descriptor, this.#memory.address, bytes.length, flags), bytes.length);
-  }
-
-  end(): void {
-    shutdown(this.#descriptor, SHUT_WR);
-  }
-
-  close(): void {
-    close(this.#descriptor);
-  }
-}
 
 function echo(socket: Socket): void {
   socket.pipe(socket);
@@ -342,7 +299,7 @@ describe("relay", { skip }, () => {
         arrived.push(new Tally(socket));
       });
       const { address, relayed } = rig.proxy(target);
-      const client = await RawClient.connect(address);
+      const client = new RawClient(address);
       // Enough to be bulk, and more than is under way at once.
       const before = pattern(pipes > 0 ? 4 * MiB : 3);
       const behind = pattern(1000);
