@@ -318,8 +318,8 @@ export class Proxy {
   }
 
   /** How many connections at once: as configured, else as many as the descriptors leave room for. */
-  #limitConnections({ limits }: Config): void {
-    const budget = budgetDescriptors(this.#choice!.transport);
+  #limitConnections({ limits, listeners }: Config): void {
+    const budget = budgetDescriptors(this.#choice!.transport, this.#workers!.count, listeners.length);
     const limit = limits.connections === "auto" ? budget.connections : limits.connections;
     const before = Atomics.exchange(this.#shared.gauges, CONNECTION_LIMIT, limit);
     if (limit <= budget.connections || limit === before) return;

@@ -3,12 +3,17 @@
  * are open. A connection has two; a reserve is for everything that must go on working at the limit.
  */
 import { readdirSync, readFileSync } from "node:fs";
+import { LINGERING_MOST } from "./lingering.ts";
 
 /** What is left for logs, certificates, DNS sockets, the admin interface and Node itself. */
 const RESERVE = 64;
 // The pipes of the epoll transport: 64 at most in a process (see transport/epoll/pipes.ts), two descriptors each.
 const PIPE_RESERVE = 128;
-// Of a small limit not more than a quarter is set aside, so that a few connections are possible in any case.
+// What each epoll worker has: its epoll, its eventfd and the four of Node's own loop; of each listener a duplicate, and one to turn
+// clients away with (see transport/epoll/listener.ts).
+const OF_WORKER = 6;
+const OF_LISTENER = 2;
+// Of what is left of a small limit not more than a quarter is set aside, so that a few connections are possible in any case.
 const RESERVE_SHARE = 0.25;
 // Where the limit cannot be read: what most systems give at least.
 const UNKNOWN_LIMIT = 256;
@@ -22,11 +27,18 @@ export interface DescriptorBudget {
   readonly connections: number;
 }
 
-/** For the process it is called in. `limit` is for tests. */
-export function budgetDescriptors(transport: "net" | "epoll", limit: number = softLimit()): DescriptorBudget {
-  const wanted = RESERVE + (transport === "epoll" ? PIPE_RESERVE : 0);
-  const reserve = Math.min(wanted, Math.floor(limit * RESERVE_SHARE));
-  return { limit, connections: Math.max(1, Math.floor((limit - reserve) / 2)) };
+/** For the process it is called in, with so many workers and listeners. `limit` is for tests. */
+export function budgetDescriptors(
+  transport: "net" | "epoll",
+  workers: number,
+  listeners: number,
+  limit: number = softLimit(),
+): DescriptorBudget {
+  const epoll = transport === "epoll";
+  const left = limit - (epoll ? workers * (OF_WORKER + OF_LISTENER * listeners) : 0);
+  const wanted = RESERVE + (epoll ? PIPE_RESERVE + workers * LINGERING_MOST : 0);
+  const reserve = Math.min(wanted, Math.floor(left * RESERVE_SHARE));
+  return { limit, connections: Math.max(1, Math.floor((left - reserve) / 2)) };
 }
 
 /** Descriptors of this process: open now (0 where the system does not tell) and allowed. */

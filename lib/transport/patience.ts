@@ -8,9 +8,3 @@ export const LINGER_MS = 2_000;
 
 /** A peer that goes on sending into a closed door is cut off after this much. */
 export const LINGER_BYTES = 1 << 20;
-
-/**
- * So many streams of a worker may wait for their peers at once. They count as connections no more, so a crowd that is refused and
- * stays would take the descriptors that others need: beyond this one closes as soon as it has said its last words.
- */
-export const LINGERING_MOST = 256;

@@ -6,7 +6,8 @@
 import { EAGAIN, EINTR } from "../../ffi/errno.ts";
 import { SHUT_WR } from "../../ffi/layout.ts";
 import { recv, shutdown } from "../../ffi/libc.ts";
-import { LINGER_BYTES, LINGER_MS, LINGERING_MOST } from "../patience.ts";
+import { LINGERING_MOST } from "../../listen/lingering.ts";
+import { LINGER_BYTES, LINGER_MS } from "../patience.ts";
 import { SCRATCH } from "./memory.ts";
 import type { EpollStream } from "./stream.ts";
 

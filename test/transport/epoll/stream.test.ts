@@ -13,10 +13,10 @@ import {
   TCP_KEEPINTVL,
   TCP_NODELAY,
 } from "../../../lib/ffi/layout.ts";
+import { LINGERING_MOST } from "../../../lib/listen/lingering.ts";
 import { WorkerMemory } from "../../../lib/transport/epoll/memory.ts";
 import { Sockets } from "../../../lib/transport/epoll/sockets.ts";
 import type { EpollStream } from "../../../lib/transport/epoll/stream.ts";
-import { LINGERING_MOST } from "../../../lib/transport/patience.ts";
 import type { Stream } from "../../../lib/transport/transport.ts";
 import { folder, LOOPBACK, pattern, Rig, skip, Tally, turns, until } from "./rig.ts";
 
