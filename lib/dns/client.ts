@@ -124,19 +124,24 @@ export class DnsClient {
   /**
    * Asks for a name as a person wrote it: with the search list of resolv.conf where the servers come from there. Only
    * "does not exist" and "nothing of this type" lead on to the next name: a failure proves no absence, and moving on
-   * would swap one domain's endpoints for another's.
+   * would swap one domain's endpoints for another's. For the same reason all types are asked of one name before the next:
+   * a host without AAAA must not get that of a stranger further down the list. An answer for each type, in their order.
    */
-  async search(written: string, type: QueryType, options: QueryOptions = {}): Promise<Answer> {
+  async search(
+    written: string,
+    types: readonly QueryType[],
+    options: QueryOptions = {},
+  ): Promise<readonly Answer[]> {
     const conf = this.#conf();
     const names = candidates(written, conf.search, conf.ndots);
-    let first: Answer | null = null;
+    let first: readonly Answer[] | null = null;
     for (const name of names) {
-      const answer = await this.query(name, type, options);
-      if (answer.kind !== "nxdomain" && answer.kind !== "nodata") return answer;
+      const answers = await Promise.all(types.map((type) => this.query(name, type, options)));
+      if (!answers.every(isAbsence)) return answers;
       // "Nothing of this type" says more than "does not exist".
-      if (first === null || (first.kind === "nxdomain" && answer.kind === "nodata")) first = answer;
+      if (first === null || (!first.some(isNodata) && answers.some(isNodata))) first = answers;
     }
-    return first ?? noName(written, type);
+    return first ?? types.map((type) => noName(written, type));
   }
 
   /** Asks for exactly this name. */
@@ -292,6 +297,15 @@ export class DnsClient {
 /** How servers are named in answers, events and `discover`: `address:port`, IPv6 in brackets. */
 export function serverKey(server: Nameserver): string {
   return server.host.includes(":") ? `[${server.host}]:${server.port}` : `${server.host}:${server.port}`;
+}
+
+/** Nothing here. An alias whose end is yet to be asked for is something. */
+function isAbsence(answer: Answer): boolean {
+  return (answer.kind === "nxdomain" || answer.kind === "nodata") && !answer.dangling;
+}
+
+function isNodata(answer: Answer): boolean {
+  return answer.kind === "nodata";
 }
 
 function isEdnsTrouble(message: DnsMessage): boolean {

@@ -6,7 +6,7 @@
 import type { Attempt } from "./answer.ts";
 import type { Asker } from "./client.ts";
 import { type Found, Lookup, type Resolution, type ResolutionKind } from "./lookup.ts";
-import { printable } from "./name.ts";
+import { canonicalName, printable } from "./name.ts";
 import { shares, tiersOf } from "./srv.ts";
 
 export interface DiscoverOptions {
@@ -105,10 +105,11 @@ function srvTiers(resolution: Resolution): DiscoveredTier[] {
 }
 
 function hostTier(resolution: Resolution, host: string, port: number | null): DiscoveredTier[] {
+  const name = canonicalName(host) ?? host;
   const found =
-    resolution.addresses.get(host) ?? resolution.targets.map(({ address }) => ({ address, ttl: null }));
+    resolution.addresses.get(name) ?? resolution.targets.map(({ address }) => ({ address, ttl: null }));
   if (found.length === 0) return [];
-  const target = { name: host, port, weight: 1, share: 100, ttl: resolution.ttl, addresses: found };
+  const target = { name, port, weight: 1, share: 100, ttl: resolution.ttl, addresses: found };
   return [{ priority: 0, targets: [target] }];
 }
 

@@ -6,7 +6,7 @@
 import { setMaxListeners } from "node:events";
 import { isIP } from "node:net";
 import { type Answer, type AnswerKind, isDefinite, MAX_ALIASES } from "./answer.ts";
-import type { Asker } from "./client.ts";
+import type { Asker, QueryOptions } from "./client.ts";
 import type { AddressRecord, QueryType, SrvRecord } from "./message.ts";
 import { canonicalName, isLocalhost, printable } from "./name.ts";
 import { assemble, knownAddresses, readSrv, sortTargets, type Target, unusable } from "./srv.ts";
@@ -58,6 +58,7 @@ interface Remembered {
 
 // Enough to resolve 500 targets in a moment, few enough not to look like an attack to a small DNS server.
 const PARALLEL = 16;
+const FAMILIES = ["A", "AAAA"] as const;
 // An answer of 64 KiB with targets of 64 KiB each could name millions; the largest real sets have some hundreds.
 const MAX_TARGETS = 4096;
 // RFC 6761 section 6.3: what `localhost` means never changes.
@@ -126,7 +127,7 @@ class Run {
   }
 
   async service(name: string): Promise<Resolution> {
-    const answer = await this.#ask(name, "SRV", true);
+    const answer = (await this.#search(name, ["SRV"]))[0]!;
     if (answer.kind !== "ok") return this.#end(answer.kind, answer.detail, [], []);
     const set = readSrv(answer.records);
     this.#notes.push(...set.notes);
@@ -141,11 +142,11 @@ class Run {
     const known = knownAddresses(answer.canonical, set.entries, answer.additionals);
     const jobs: (() => Promise<void>)[] = [];
     for (const [target, { records, missing }] of known) {
-      for (const type of ["A", "AAAA"] as const) {
+      for (const type of FAMILIES) {
         const given = records.filter((record) => record.type === type);
         if (given.length > 0) this.#keep(target, type, given, least(given));
       }
-      for (const type of missing) jobs.push(() => this.#resolveAddresses(target, type, false));
+      for (const type of missing) jobs.push(() => this.#resolveAddresses(target, type));
     }
     await parallel(jobs);
     const targets = assemble(set.entries, (target) =>
@@ -155,42 +156,55 @@ class Run {
   }
 
   async host(host: string, port: number): Promise<Resolution> {
-    if (canonicalName(host) === null && isIP(host) === 0) {
-      return this.#end("malformed", `"${printable(host)}" is no name to ask for`, [], []);
+    const target = (address: string, name: string | null): Target => {
+      return { address, port, name, weight: 1, priority: 0 };
+    };
+    if (isIP(host) !== 0) return this.#end("ok", "", [], [target(host, null)]);
+    // As it is told from others, and as certificates know it: without the dot that switches the search list off.
+    const name = canonicalName(host);
+    if (name === null) return this.#end("malformed", `"${printable(host)}" is no name to ask for`, [], []);
+    if (!this.#recall(name, FAMILIES)) {
+      const answers = await this.#search(host, FAMILIES);
+      FAMILIES.forEach((type, index) => {
+        this.#take(name, type, answers[index]!);
+      });
     }
-    const target = (address: string): Target => ({ address, port, name: host, weight: 1, priority: 0 });
-    if (isIP(host) !== 0) return this.#end("ok", "", [], [{ ...target(host), name: null }]);
-    await parallel([
-      () => this.#resolveAddresses(host, "A", true),
-      () => this.#resolveAddresses(host, "AAAA", true),
-    ]);
-    const found = this.#addresses.get(host) ?? [];
-    return this.#end(
-      "ok",
-      `${host} has no address`,
-      [],
-      sortTargets(found.map(({ address }) => target(address))),
-    );
+    const found = this.#addresses.get(name) ?? [];
+    const targets = sortTargets(found.map(({ address }) => target(address, name)));
+    return this.#end("ok", `${name} has no address`, [], targets);
   }
 
   /** The addresses of one family into `#addresses`: remembered, asked for, or remembered past their time. */
-  async #resolveAddresses(name: string, type: "A" | "AAAA", search: boolean): Promise<void> {
-    const key = `${type} ${name}`;
-    const remembered = this.#remembered.get(key);
-    const canonical = canonicalName(name);
-    if (canonical !== null && isLocalhost(canonical)) {
-      this.#add(name, [{ address: LOCALHOST[type], ttl: null }]);
-      return;
+  async #resolveAddresses(name: string, type: "A" | "AAAA"): Promise<void> {
+    if (!this.#recall(name, [type])) this.#take(name, type, await this.#ask(name, type));
+  }
+
+  /** Into `#addresses` what need not be asked for. False where any of the types must be, and then none is taken. */
+  #recall(name: string, types: readonly ("A" | "AAAA")[]): boolean {
+    if (isLocalhost(name)) {
+      for (const type of types) this.#add(name, [{ address: LOCALHOST[type], ttl: null }]);
+      return true;
     }
-    const left = remembered === undefined ? 0 : Math.ceil((remembered.expiresAt - this.#now()) / 1000);
-    if (remembered !== undefined && left > 0 && this.#options.afresh !== true) {
+    if (this.#options.afresh === true) return false;
+    const now = this.#now();
+    const known: [string, Remembered][] = [];
+    for (const type of types) {
+      const key = `${type} ${name}`;
+      const remembered = this.#remembered.get(key);
+      if (remembered === undefined || remembered.expiresAt <= now) return false;
+      known.push([key, remembered]);
+    }
+    for (const [key, remembered] of known) {
       this.used.set(key, remembered);
       this.#add(name, remembered.found);
-      this.#holds(left);
+      this.#holds(Math.ceil((remembered.expiresAt - now) / 1000));
       this.#kinds.add("ok");
-      return;
     }
-    const answer = await this.#ask(name, type, search);
+    return true;
+  }
+
+  /** What came of asking for a name's addresses of one family. */
+  #take(name: string, type: "A" | "AAAA", answer: Answer): void {
     this.#kinds.add(answer.kind);
     if (answer.kind === "ok") {
       const records = answer.records.filter((record): record is AddressRecord => record.type === type);
@@ -203,6 +217,8 @@ class Run {
       return;
     }
     this.#failures.push(`${name} ${type}: ${answer.detail || answer.kind}`);
+    const key = `${type} ${name}`;
+    const remembered = this.#remembered.get(key);
     if (remembered === undefined || !this.#keepStale) return;
     this.used.set(key, remembered);
     this.#add(name, remembered.found);
@@ -231,14 +247,26 @@ class Run {
     this.#ttl = Math.min(this.#ttl, seconds);
   }
 
-  /** One question, aliases followed from answer to answer, bounded. */
-  async #ask(name: string, type: QueryType, search: boolean): Promise<Answer> {
-    const options = { signal: this.#options.signal, avoid: this.#options.avoid ?? null };
-    let answer = search
-      ? await this.#client.search(name, type, options)
-      : await this.#client.query(name, type, options);
+  get #asking(): QueryOptions {
+    return { signal: this.#options.signal, avoid: this.#options.avoid ?? null };
+  }
+
+  /** The name as written, by the search list; an answer for each type, all of them of the same name. */
+  async #search(written: string, types: readonly QueryType[]): Promise<Answer[]> {
+    const answers = await this.#client.search(written, types, this.#asking);
+    return Promise.all(answers.map((answer) => this.#follow(answer)));
+  }
+
+  async #ask(name: string, type: QueryType): Promise<Answer> {
+    return this.#follow(await this.#client.query(name, type, this.#asking));
+  }
+
+  /** Aliases followed from answer to answer, bounded. */
+  async #follow(first: Answer): Promise<Answer> {
+    const { name, type } = first;
+    let answer = first;
     this.#answers.push(answer);
-    const seen = new Set([answer.name]);
+    const seen = new Set([name]);
     let ttl = answer.ttl;
     while (answer.dangling) {
       const next = answer.canonical;
@@ -246,11 +274,11 @@ class Run {
         return { ...answer, kind: "loop", detail: `${name}: the aliases lead in a circle`, dangling: false };
       }
       seen.add(next);
-      answer = await this.#client.query(next, type, options);
+      answer = await this.#client.query(next, type, this.#asking);
       this.#answers.push(answer);
       ttl = answer.ttl === null || ttl === null ? (answer.ttl ?? ttl) : Math.min(ttl, answer.ttl);
     }
-    answer = { ...answer, name: [...seen][0] ?? name, ttl };
+    answer = { ...answer, name, ttl };
     if (answer.hostile > 0)
       this.#notes.push(`${name}: ${answer.hostile} records with impossible names left out`);
     if (type === "SRV" && answer.ttl !== null) this.#holds(answer.ttl);

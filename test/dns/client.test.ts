@@ -5,9 +5,11 @@ import { join } from "node:path";
 import { test } from "node:test";
 import dnsPacket from "dns-packet";
 import { DnsClient } from "../../lib/dns/client.ts";
-import { ResolvConfFile } from "../../lib/dns/resolv-conf.ts";
+import { discover } from "../../lib/dns/discover.ts";
+import { parseResolvConf, ResolvConfFile } from "../../lib/dns/resolv-conf.ts";
 import {
   a,
+  aaaa,
   cname,
   deadServer,
   type Query,
@@ -438,26 +440,57 @@ test("names that cannot be asked for never reach a server", async (t) => {
     "a\nb",
     '"',
   ]) {
-    const answer = await client.search(name, "A");
-    assert.deepEqual([answer.kind, dns.queries.length], ["malformed", 0], JSON.stringify(name.slice(0, 20)));
+    const [answer] = await client.search(name, ["A"]);
+    assert.deepEqual([answer!.kind, dns.queries.length], ["malformed", 0], JSON.stringify(name.slice(0, 20)));
   }
 });
 
+/** A client of resolv.conf with these lines and one server. */
+function searching(dns: Responder, lines: string): DnsClient {
+  const resolvConf = new ResolvConfFile("/nonexistent/resolv.conf");
+  const conf = parseResolvConf(lines);
+  resolvConf.current = () => ({ ...conf, nameservers: [dns] });
+  return new DnsClient({ resolvConf });
+}
+
 test("resolv.conf's search list: absence leads on, failure does not", async (t) => {
   const dns = await startResponder(t, zone([a("web.b.test", "192.0.2.1")]));
-  const folder = mkdtempSync(join(tmpdir(), "resolv-"));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const path = join(folder, "resolv.conf");
-  writeFileSync(path, "nameserver 127.0.0.1\nsearch a.test b.test\n");
-  const resolvConf = new ResolvConfFile(path);
-  const conf = resolvConf.current();
-  resolvConf.current = () => ({ ...conf, nameservers: [dns] });
-  const client = new DnsClient({ resolvConf });
-  assert.equal((await client.search("web", "A")).name, "web.b.test");
-  assert.equal((await client.search("web.", "A")).kind, "nxdomain");
+  const client = searching(dns, "search a.test b.test\n");
+  const search = async (name: string) => (await client.search(name, ["A"]))[0]!;
+  assert.equal((await search("web")).name, "web.b.test");
+  assert.equal((await search("web.")).kind, "nxdomain");
   dns.say((query) => respond(query, [], { rcode: query.name.toLowerCase() === "web.a.test" ? 2 : 3 }));
-  const failed = await client.search("web", "A");
+  const failed = await search("web");
   assert.deepEqual([failed.kind, failed.name], ["servfail", "web.a.test"]);
+});
+
+test("both families are those of one name: what one of them lacks is not looked for further down the list", async (t) => {
+  const stranger = aaaa("www.foo.test.corp.test", "2001:db8::66");
+  const dns = await startResponder(t, zone([a("www.foo.test", "192.0.2.1"), stranger]));
+  const client = searching(dns, "search corp.test\n");
+  const kinds = async () => {
+    const answers = await client.search("www.foo.test", ["A", "AAAA"]);
+    return answers.map(({ kind, name }) => `${kind} ${name}`);
+  };
+  assert.deepEqual(await kinds(), ["ok www.foo.test", "nodata www.foo.test"]);
+  const found = await discover("www.foo.test:443", { client });
+  assert.deepEqual(
+    found.tiers[0]?.targets[0]?.addresses.map(({ address }) => address),
+    ["192.0.2.1"],
+  );
+
+  // A failure of one family proves no absence, and an alias whose end is yet to be asked for is no absence either.
+  const honest = zone([stranger]);
+  const here = (query: Query) => query.name.toLowerCase() === "www.foo.test";
+  dns.say((query) =>
+    here(query) ? respond(query, [], { rcode: query.type === "A" ? 2 : 3 }) : honest(query),
+  );
+  assert.deepEqual(await kinds(), ["servfail www.foo.test", "nxdomain www.foo.test"]);
+  dns.say((query) => (here(query) ? respond(query, [cname("www.foo.test", "real.test")]) : honest(query)));
+  assert.deepEqual(await kinds(), ["nodata www.foo.test", "nodata www.foo.test"]);
+
+  dns.say(honest);
+  assert.deepEqual(await kinds(), ["nodata www.foo.test.corp.test", "ok www.foo.test.corp.test"]);
 });
 
 test("resolv.conf is read for every query, and nothing of it counts beside configured servers", async (t) => {
@@ -476,11 +509,12 @@ test("resolv.conf is read for every query, and nothing of it counts beside confi
   };
   const client = new DnsClient({ resolvConf });
   writeFileSync(path, "nameserver 192.0.2.1\nsearch a.test\n");
-  assert.equal((await client.search("web", "A")).server, one.key);
+  const search = async (client: DnsClient) => (await client.search("web", ["A"]))[0]!;
+  assert.equal((await search(client)).server, one.key);
   writeFileSync(path, "nameserver 192.0.2.2\nsearch b.test\noptions use-vc\n");
-  const answer = await client.search("web", "A");
+  const answer = await search(client);
   assert.deepEqual([answer.server, answer.name, answer.transport], [two.key, "web.b.test", "tcp"]);
-  const configured = await new DnsClient({ resolvConf, servers: [one] }).search("web", "A");
+  const configured = await search(new DnsClient({ resolvConf, servers: [one] }));
   assert.deepEqual([configured.server, configured.name, configured.transport], [one.key, "web", "udp"]);
 });
 

@@ -40,7 +40,9 @@ class Bench {
         this.#serversChanged = null;
       };
     };
-    const client = { query: ask, search: ask, watch };
+    const search = (name: string, types: readonly QueryType[], given?: QueryOptions) =>
+      Promise.all(types.map((type) => ask(name, type, given)));
+    const client = { query: ask, search, watch };
     this.resolver = new Resolver({
       source: { kind: "srv", name: NAME },
       client,
