@@ -1,8 +1,8 @@
 /**
  * Names and patterns of names as a configuration writes them, each brought to one spelling: host names and server
- * name patterns in lower case without the trailing dot (RFC 6066 section 3, RFC 4343), SPIFFE ID patterns (SPIFFE ID
- * standard section 2), certificate fingerprints as 64 hex digits. Each reader answers with the value or with a
- * sentence that says what would be right.
+ * name patterns in lower case, without the trailing dot unless DNS is asked for them (RFC 6066 section 3, RFC 4343),
+ * SPIFFE ID patterns (SPIFFE ID standard section 2), certificate fingerprints as 64 hex digits. Each reader answers with
+ * the value or with a sentence that says what would be right.
  */
 import { isIP } from "node:net";
 import { canonicalIp, type Parsed } from "./networks.ts";
@@ -19,10 +19,10 @@ export function parseEntryName(text: string): Parsed<string> {
   return { fault: "must be 1 to 128 letters, digits and _ . : / - and begin with a letter, a digit or _" };
 }
 
-/** A host name, also one for SRV such as `_db._tcp.example.test`. */
+/** A name to ask DNS for, such as `_db._tcp.example.test`. A trailing dot stays: it switches the search list off. */
 export function parseHostName(text: string): Parsed<string> {
   const name = plain(text);
-  if (isIP(name) === 0 && HOST_NAME.test(name)) return { value: name };
+  if (isIP(name) === 0 && HOST_NAME.test(name)) return { value: text.toLowerCase() };
   return { fault: `must be a host name such as db.example.test${asciiAdvice(text)}` };
 }
 

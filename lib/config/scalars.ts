@@ -186,8 +186,6 @@ export type TargetAddress = Exclude<Address, { kind: "systemd" }>;
 function canonicalAddress(written: string): Address | null {
   const address = written.includes("\0") ? null : parseAddress(written);
   if (address?.kind === "ip") return { ...address, host: canonicalIp(address.host) ?? address.host };
-  if (address?.kind === "name" && address.host.endsWith("."))
-    return { ...address, host: address.host.slice(0, -1) };
   return address;
 }
 

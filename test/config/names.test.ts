@@ -94,7 +94,9 @@ test("names of peers and servers may be IP addresses", () => {
     ["*.x", null],
   ]);
   check(names.parseHostName, [
-    ["_db._tcp.Example.test.", "_db._tcp.example.test"],
+    ["_db._tcp.Example.test", "_db._tcp.example.test"],
+    ["_db._tcp.Example.test.", "_db._tcp.example.test."],
+    ["example.test..", null],
     ["10.0.0.1", null],
   ]);
 });

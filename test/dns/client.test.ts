@@ -493,6 +493,27 @@ test("both families are those of one name: what one of them lacks is not looked 
   assert.deepEqual(await kinds(), ["nodata www.foo.test.corp.test", "ok www.foo.test.corp.test"]);
 });
 
+test("a trailing dot switches the search list off, and is no part of what the target is called", async (t) => {
+  const dns = await startResponder(
+    t,
+    zone([
+      a("api.test", "192.0.2.1"),
+      a("api.test.corp.test", "192.0.2.66"),
+      srv("_db._tcp.api.test", [0, 1, 5432, "api.test"]),
+      srv("_db._tcp.api.test.corp.test", [0, 1, 5432, "api.test.corp.test"]),
+    ]),
+  );
+  const client = searching(dns, "search corp.test\noptions ndots:5\n");
+  const targets = async (name: string) => {
+    const { tiers } = await discover(name, { client });
+    return tiers.flatMap((tier) => tier.targets.map((one) => [one.name, one.addresses[0]?.address]));
+  };
+  assert.deepEqual(await targets("API.test:80"), [["api.test", "192.0.2.66"]]);
+  assert.deepEqual(await targets("API.test.:80"), [["api.test", "192.0.2.1"]]);
+  assert.deepEqual(await targets("_db._tcp.api.test"), [["api.test.corp.test", "192.0.2.66"]]);
+  assert.deepEqual(await targets("_db._tcp.api.test."), [["api.test", "192.0.2.1"]]);
+});
+
 test("resolv.conf is read for every query, and nothing of it counts beside configured servers", async (t) => {
   const one = await startResponder(t, good);
   const two = await startResponder(t, good);

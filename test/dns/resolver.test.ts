@@ -500,6 +500,17 @@ test("a host's addresses of both families, under its own name; one family failin
   assert.equal(bench.sets.length, 1);
 });
 
+test("a host is called without the trailing dot that it is asked for with", async (t) => {
+  const bench = new Bench(
+    t,
+    (name, type) => (type === "A" ? addresses(name, type, ["192.0.2.1"]) : { kind: "nodata", ttl: 30 }),
+    { source: { kind: "dns", host: "names.test.", port: 80 } },
+  );
+  await bench.start();
+  assert.deepEqual(bench.asked, ["names.test. A", "names.test. AAAA"]);
+  assert.equal(bench.sets[0]?.[0]?.name, "names.test");
+});
+
 test("localhost and IP literals ask nobody", async (t) => {
   for (const [host, expected] of [
     ["localhost", ["127.0.0.1", "::1"]],
