@@ -9,7 +9,7 @@ import { type Answer, type AnswerKind, isDefinite, MAX_ALIASES } from "./answer.
 import type { Asker, QueryOptions } from "./client.ts";
 import type { AddressRecord, QueryType, SrvRecord } from "./message.ts";
 import { canonicalName, isLocalhost, printable } from "./name.ts";
-import { assemble, knownAddresses, readSrv, sortTargets, type Target, unusable } from "./srv.ts";
+import { assemble, knownAddresses, MAX_TARGETS, readSrv, sortTargets, type Target, unusable } from "./srv.ts";
 
 /** Where a cluster's targets come from. */
 export type Source =
@@ -59,8 +59,6 @@ interface Remembered {
 // Enough to resolve 500 targets in a moment, few enough not to look like an attack to a small DNS server.
 const PARALLEL = 16;
 const FAMILIES = ["A", "AAAA"] as const;
-// An answer of 64 KiB with targets of 64 KiB each could name millions; the largest real sets have some hundreds.
-const MAX_TARGETS = 4096;
 // RFC 6761 section 6.3: what `localhost` means never changes.
 const LOCALHOST = { A: "127.0.0.1", AAAA: "::1" } as const;
 
@@ -89,11 +87,15 @@ export class Lookup {
       this.#source.kind === "srv"
         ? run.service(this.#source.name)
         : run.host(this.#source.host, this.#source.port);
-    return resolution.then((done) => {
-      // Names that are no longer targets are forgotten.
-      if (done.kind === "ok") this.#remembered = run.used;
-      return done;
-    });
+    return resolution.then(
+      (done) => {
+        // Names that are no longer targets are forgotten.
+        if (done.kind === "ok") this.#remembered = run.used;
+        return done;
+      },
+      // What a zone says is not ours to trust: were we to stumble over it, that zone alone goes without an answer.
+      (error: Error) => run.stumbled(error),
+    );
   }
 }
 
@@ -149,9 +151,14 @@ class Run {
       for (const type of missing) jobs.push(() => this.#resolveAddresses(target, type));
     }
     await parallel(jobs);
-    const targets = assemble(set.entries, (target) =>
-      (this.#addresses.get(target) ?? []).map((found) => found.address),
-    );
+    const addresses = new Map<string, readonly string[]>();
+    for (const [target, found] of this.#addresses) {
+      const plain = found.map(({ address }) => address);
+      addresses.set(target, plain);
+    }
+    const addressesOf = (target: string): readonly string[] => addresses.get(target) ?? [];
+    const targets = assemble(set.entries, addressesOf);
+    this.#noteExcess(set.entries.reduce((count, { target }) => count + addressesOf(target).length, 0));
     return this.#end("ok", `no target of ${answer.name} has an address`, set.entries, targets);
   }
 
@@ -171,7 +178,13 @@ class Run {
     }
     const found = this.#addresses.get(name) ?? [];
     const targets = sortTargets(found.map(({ address }) => target(address, name)));
-    return this.#end("ok", `${name} has no address`, [], targets);
+    this.#noteExcess(targets.length);
+    return this.#end("ok", `${name} has no address`, [], targets.slice(0, MAX_TARGETS));
+  }
+
+  /** What is left of a resolution in which something threw. */
+  stumbled(error: Error): Resolution {
+    return this.#end("malformed", `an answer that cannot be dealt with: ${error.message}`, [], []);
   }
 
   /** The addresses of one family into `#addresses`: remembered, asked for, or remembered past their time. */
@@ -285,6 +298,11 @@ class Run {
     return answer;
   }
 
+  /** Says so where `count` targets are more than are used. */
+  #noteExcess(count: number): void {
+    if (count > MAX_TARGETS) this.#notes.push(`${count} targets, only the first ${MAX_TARGETS} are used`);
+  }
+
   #end(
     kind: ResolutionKind,
     detail: string,
@@ -292,14 +310,11 @@ class Run {
     targets: readonly Target[],
   ): Resolution {
     const ttl = Number.isFinite(this.#ttl) ? this.#ttl : null;
-    if (targets.length > MAX_TARGETS) {
-      this.#notes.push(`${targets.length} targets, only the first ${MAX_TARGETS} are used`);
-    }
     return {
       ...(kind === "ok" && targets.length === 0
         ? this.#nothing(detail)
         : { kind, detail: kind === "ok" ? "" : detail }),
-      targets: targets.slice(0, MAX_TARGETS),
+      targets,
       ttl,
       failures: this.#failures,
       notes: this.#notes,

@@ -33,6 +33,8 @@ export interface KnownAddresses {
 }
 
 const MAX_WEIGHT = 65535;
+/** An answer of 64 KiB with targets of 64 KiB each could name millions; the largest real sets have some hundreds. */
+export const MAX_TARGETS = 4096;
 
 /** The usable records of an SRV answer, in order of priority, then weight, then name: stable under shuffling. */
 export function readSrv(records: readonly DnsRecord[]): SrvSet {
@@ -112,12 +114,16 @@ export function knownAddresses(
   return known;
 }
 
-/** The targets to dial. An entry without addresses contributes none. One address and port appears once. */
+/**
+ * The targets to dial, the preferred ones where there are more than MAX_TARGETS. An entry without addresses contributes none.
+ * One address and port appears once.
+ */
 export function assemble(
   entries: readonly SrvRecord[],
   addressesOf: (target: string) => readonly string[],
 ): Target[] {
   const targets = new Map<string, Target>();
+  let left = MAX_TARGETS; // what is named twice counts twice: it is the work that is bounded
   for (const { members } of tiersOf(entries)) {
     const reachable = members.filter((entry) => addressesOf(entry.target).length > 0);
     const weights = divide(
@@ -126,7 +132,9 @@ export function assemble(
     );
     reachable.forEach((entry, index) => {
       const { port, priority, target: name } = entry;
-      for (const address of addressesOf(entry.target)) {
+      const addresses = addressesOf(name).slice(0, left);
+      left -= addresses.length;
+      for (const address of addresses) {
         const key = targetKey({ address, port });
         const twin = targets.get(key);
         const weight = weights[index] ?? 0;
@@ -180,9 +188,11 @@ function divide(weights: readonly number[], counts: readonly number[]): number[]
   // Without any weight every target is equal (RFC 2782), which zero per address could not say.
   const idle = weights.every((weight) => weight === 0);
   const exact = weights.map((weight, index) => (idle ? 1 : weight) / (counts[index] ?? 1));
-  const common = counts.reduce((multiple, count) => (multiple * count) / greatestDivisor(multiple, count), 1);
-  const most = Math.max(...exact);
-  const scale = Math.min(common, MAX_WEIGHT / most);
+  const most = MAX_WEIGHT / Math.max(...exact);
+  // The least common multiple, as far as it is of use: that of many primes is beyond all numbers.
+  let common = 1;
+  for (const count of counts) if (common < most) common *= count / greatestDivisor(common, count);
+  const scale = Math.min(common, most);
   return exact.map((weight) => (weight === 0 ? 0 : Math.max(1, Math.round(weight * scale))));
 }
 

@@ -3,7 +3,7 @@ import { type TestContext, test } from "node:test";
 import type { Answer } from "../../lib/dns/answer.ts";
 import type { QueryOptions } from "../../lib/dns/client.ts";
 import type { ResolverEvent } from "../../lib/dns/event.ts";
-import type { Source } from "../../lib/dns/lookup.ts";
+import { Lookup, type Source } from "../../lib/dns/lookup.ts";
 import type { DnsRecord, QueryType } from "../../lib/dns/message.ts";
 import { Resolver, type ResolverOptions, type TargetFacts } from "../../lib/dns/resolver.ts";
 import type { Target } from "../../lib/dns/srv.ts";
@@ -401,6 +401,31 @@ test("a removal that waits for its confirmation survives a failure in between", 
   bench.zone = () => service([1]);
   await bench.next();
   assert.equal(bench.served, "1");
+});
+
+test("whatever throws within a resolution is a failure of that resolution", async () => {
+  const broken = () => Promise.reject(new RangeError("too deep"));
+  const client = { query: broken, search: broken };
+  const lookup = new Lookup({ kind: "srv", name: NAME }, client, true, () => 0);
+  const { kind, detail } = await lookup.resolve();
+  assert.deepEqual([kind, detail], ["malformed", "an answer that cannot be dealt with: too deep"]);
+});
+
+test("one name with thousands of addresses behind thousands of ports is cut before it is multiplied", async (t) => {
+  const bench = new Bench(t, (name, type) => {
+    if (type === "AAAA") return { kind: "nodata", ttl: 30 };
+    if (type === "A") {
+      const all = Array.from({ length: 4000 }, (_, index) => `10.0.${index >> 8}.${index & 255}`);
+      return addresses(name, type, all);
+    }
+    const [record] = bare([1]).records!;
+    return {
+      ...bare([1]),
+      records: Array.from({ length: 3000 }, (_, index) => ({ ...record!, port: index + 1 })),
+    };
+  });
+  await bench.start();
+  assert.equal(bench.sets[0]?.length, 4096);
 });
 
 test("targets without additionals are asked for, both families, each for its own TTL", async (t) => {

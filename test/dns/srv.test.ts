@@ -6,6 +6,7 @@ import { absorb } from "../../lib/dns/removal.ts";
 import {
   assemble,
   knownAddresses,
+  MAX_TARGETS,
   readSrv,
   shares,
   type Target,
@@ -119,6 +120,36 @@ test("a target with several addresses keeps the share of one target", () => {
     "192.0.2.1": 65535,
     "192.0.2.2": 65535,
   });
+});
+
+test("targets with numbers of addresses that have no common multiple to speak of keep their shares", () => {
+  const sieve = Array.from({ length: 900 }, (_, index) => index + 2);
+  const primes = sieve.filter((n) => !sieve.some((m) => m < n && n % m === 0));
+  const where = (name: string) => {
+    const count = Number(name.slice(1, -5));
+    return Array.from({ length: count }, (_, index) => `10.${count >> 8}.${count & 255}.${index}`);
+  };
+  // 154 primes: their product is beyond all numbers. The first 40 are below the bound on targets.
+  for (const some of [primes.slice(0, 40), primes]) {
+    const targets = assemble(
+      some.map((count) => entry(`n${count}.test`)),
+      where,
+    );
+    const weights = new Map<string, number>();
+    for (const { name, weight } of targets) weights.set(name!, (weights.get(name!) ?? 0) + weight);
+    const [first, second] = [...weights.values()] as [number, number];
+    assert.ok(Math.abs(first / second - 1) < 0.01, `${first} and ${second}`);
+  }
+});
+
+test("no more targets than a proxy could want, the preferred ones first", () => {
+  const many = Array.from({ length: 4000 }, (_, index) => `10.0.${index >> 8}.${index & 255}`);
+  const ports = Array.from({ length: 3000 }, (_, index) => entry("a.test", 1, 1, index + 1));
+  const targets = assemble([...ports, entry("b.test", 0)], (name) =>
+    name === "b.test" ? ["192.0.2.1"] : many,
+  );
+  assert.equal(targets.length, MAX_TARGETS);
+  assert.equal(targets[0]?.name, "b.test");
 });
 
 test("one address and port is one target: weights add up, the better priority wins", () => {
