@@ -10,7 +10,7 @@ import { Ejector } from "./eject.ts";
 import { createCell, createEpoch, type Endpoint, type EndpointSet, HEALTH_UP } from "./endpoint.ts";
 import { HealthCheck } from "./health.ts";
 import { type ConnectTls, probe } from "./probe.ts";
-import { type SourceQuery, sourcesOf, type Target, type TargetSource } from "./source.ts";
+import { type AskedEntry, type SourceQuery, sourcesOf, type Target, type TargetSource } from "./source.ts";
 import { Standing, type StandingView } from "./standing.ts";
 
 /** How long an idle endpoint that left is remembered (ms): a flapping answer must not wipe its record. */
@@ -117,7 +117,8 @@ export class Cluster {
     // Whom the generation before had and this one has not. Not earlier: who stays must not look like one that returns.
     for (const standing of this.#left.values()) standing.setMember(false);
     for (const entry of this.#sources) {
-      entry.source?.start(
+      if (entry.source === null) continue;
+      entry.source.start(
         (targets) => {
           if (!this.#running) return;
           entry.targets = targets;
@@ -133,6 +134,7 @@ export class Cluster {
             ...event,
           });
         },
+        entry.targets,
       );
     }
   }
@@ -183,7 +185,10 @@ export class Cluster {
       this.#left.set(endpoint.key, standing);
     }
     for (const entry of this.#sources) {
-      const same = previous.#sources.find((other) => other.id === entry.id);
+      if (entry.source === null) continue;
+      const same = previous.#sources.find(
+        (other): other is AskedEntry => other.source !== null && other.id === entry.id,
+      );
       if (same !== undefined) entry.targets ??= same.targets;
     }
   }

@@ -27,9 +27,14 @@ export interface SourceEvent {
 export interface TargetSource {
   /**
    * Begins; `onTargets` gets the whole answer each time it changes (also an empty one, which says that there is nobody),
-   * and is not called while nothing is known. Neither is called after `stop`.
+   * and is not called while nothing is known. Neither is called after `stop`. `known`: the answer that is served already,
+   * from a source of the same query before this one; what an answer may take away counts from there.
    */
-  start(onTargets: (targets: readonly ResolvedTarget[]) => void, onEvent: (event: SourceEvent) => void): void;
+  start(
+    onTargets: (targets: readonly ResolvedTarget[]) => void,
+    onEvent: (event: SourceEvent) => void,
+    known: readonly ResolvedTarget[] | null,
+  ): void;
   stop(): void;
   /** Plain data for `/clusters`. */
   describe(): unknown;
@@ -39,23 +44,32 @@ export type SourceQuery =
   | { readonly kind: "name"; readonly host: string; readonly port: number }
   | { readonly kind: "srv"; readonly name: string };
 
-export interface SourceEntry {
+/** A name or a service that is asked for. */
+export interface AskedEntry {
   /** Equal for equal questions, also over reloads. */
   readonly id: string;
-  /** Null where the configuration has the answer. */
-  readonly source: TargetSource | null;
+  readonly source: TargetSource;
   /** The last answer; null before the first. */
-  targets: readonly Target[] | null;
+  targets: readonly ResolvedTarget[] | null;
   /** What the configuration says about every address of this source; it outranks the answer. */
   readonly fixed: { readonly weight: number; readonly priority: number } | null;
 }
+
+/** An address that the configuration has. */
+export interface GivenEntry {
+  readonly source: null;
+  readonly targets: readonly Target[];
+  readonly fixed: null;
+}
+
+export type SourceEntry = AskedEntry | GivenEntry;
 
 /** All sources of a cluster. None for clusters that dial what the client meant. */
 export function sourcesOf(
   config: ClusterConfig,
   createSource: (query: SourceQuery, config: ClusterConfig) => TargetSource,
 ): SourceEntry[] {
-  const asking = (query: SourceQuery, fixed: SourceEntry["fixed"]): SourceEntry => ({
+  const asking = (query: SourceQuery, fixed: AskedEntry["fixed"]): AskedEntry => ({
     id: JSON.stringify(query),
     source: createSource(query, config),
     targets: null,
@@ -79,7 +93,7 @@ export function sourcesOf(
           address.kind === "unix"
             ? { path: address.path, name: null, weight, priority }
             : { address: address.host, port: address.port, name: null, weight, priority };
-        return { id: JSON.stringify(address), source: null, targets: [target], fixed: null };
+        return { source: null, targets: [target], fixed: null };
       });
   }
 }

@@ -70,12 +70,26 @@ export class Lookup {
   readonly #keepStale: boolean;
   #remembered = new Map<string, Remembered>();
 
-  /** `now` in ms, monotonic. `keepStale`: serve remembered addresses of a target whose own lookup fails. */
-  constructor(source: Source, client: Asker, keepStale: boolean, now: () => number) {
+  /**
+   * `now` in ms, monotonic. `keepStale`: serve remembered addresses of a target whose own lookup fails. `known`: what an
+   * earlier lookup of this source found; remembered as past its time.
+   */
+  constructor(
+    source: Source,
+    client: Asker,
+    keepStale: boolean,
+    now: () => number,
+    known: readonly Target[] = [],
+  ) {
     this.#source = source;
     this.#client = client;
     this.#keepStale = keepStale;
     this.#now = now;
+    for (const { name, address } of known) {
+      const key = `${address.includes(":") ? "AAAA" : "A"} ${name}`;
+      const same = this.#remembered.get(key)?.found ?? [];
+      this.#remembered.set(key, { found: [...same, { address, ttl: null }], expiresAt: now() });
+    }
   }
 
   /** One resolution. An aborted one has kind `aborted` and must be thrown away. */

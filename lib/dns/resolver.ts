@@ -9,6 +9,7 @@
  *              └──────┘                 └──┘ answer                                 └──┘ failure again
  *          failure: back off                ▲                                       │
  *                                           └──────────────── answer ───────────────┘
+ *   idle ──▶ stale    start() with a known set: what rules over removals rules over the first answer, too
  *   any ──▶ stopped   stop(): the query under way is aborted, nothing is delivered any more
  *
  * Other name servers (resolv.conf changed) interrupt a query under way and any waiting after a failure: it is asked at once.
@@ -23,6 +24,8 @@ import { type Target, targetKey } from "./srv.ts";
 export interface ResolverOptions {
   readonly source: Source;
   readonly client: Asker & Pick<DnsClient, "watch">;
+  /** The set being served already, by a resolver of the same source before this one; null where there was no answer yet. */
+  readonly known?: readonly Target[] | null;
   /** ms; bounds on how long an answer holds, whatever its TTL. */
   readonly minTtl: number;
   readonly maxTtl: number;
@@ -30,7 +33,7 @@ export interface ResolverOptions {
   readonly keepLastGood: boolean;
   /** 0 to 1; the share of the set that one answer alone may remove. */
   readonly maxRemoval: number;
-  /** The whole set, whenever it changed, and once for the first answer. */
+  /** The whole set, whenever it changed, and once for the first answer where none was known. */
   readonly onTargets: (targets: readonly Target[], facts: TargetFacts) => void;
   readonly onEvent?: (event: ResolverEvent) => void;
   /** ms, monotonic. */
@@ -69,7 +72,7 @@ export interface ResolverState {
 }
 
 const NEXT: Readonly<Record<ResolverPhase, readonly ResolverPhase[]>> = {
-  idle: ["unresolved", "stopped"],
+  idle: ["unresolved", "stale", "stopped"],
   unresolved: ["fresh", "stopped"],
   fresh: ["fresh", "stale", "stopped"],
   stale: ["fresh", "stale", "stopped"],
@@ -108,7 +111,7 @@ export class Resolver {
   #cancelTimer: () => void = () => {};
   #abort: AbortController | null = null;
   #unwatch: () => void = () => {};
-  #targets: readonly Target[] = [];
+  #targets: readonly Target[];
   #held: ReadonlySet<string> = new Set();
   /** The server whose answer is to be confirmed by another one. */
   #doubted: string | null = null;
@@ -122,7 +125,8 @@ export class Resolver {
     this.#now = options.now ?? (() => performance.now());
     this.#random = options.random ?? Math.random;
     this.#setTimer = options.setTimer ?? unrefTimer;
-    this.#lookup = new Lookup(options.source, options.client, options.keepLastGood, this.#now);
+    this.#targets = options.known ?? [];
+    this.#lookup = new Lookup(options.source, options.client, options.keepLastGood, this.#now, this.#targets);
     this.#since = this.#now();
   }
 
@@ -142,7 +146,7 @@ export class Resolver {
   /** Begins to ask and returns at once: a proxy starts without DNS. */
   start(): void {
     if (this.#phase !== "idle") throw new Error(`resolver ${this.#name}: started while ${this.#phase}`);
-    this.#enter("unresolved");
+    this.#enter(this.#options.known == null ? "unresolved" : "stale");
     this.#unwatch = this.#options.client.watch(() => this.#wake());
     this.#ask();
   }

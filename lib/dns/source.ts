@@ -21,9 +21,13 @@ export interface TargetEvent {
   readonly raw?: readonly string[];
 }
 
-/** A source of targets over time. `start` once, `stop` once; no call back after that. */
+/** A source of targets over time. `start` once, `stop` once; no call back after that. `known`: see ResolverOptions. */
 export interface DnsTargets {
-  start(onTargets: (targets: readonly Target[]) => void, onEvent: (event: TargetEvent) => void): void;
+  start(
+    onTargets: (targets: readonly Target[]) => void,
+    onEvent: (event: TargetEvent) => void,
+    known: readonly Target[] | null,
+  ): void;
   stop(): void;
   /** Plain data for `/clusters`: phase, times, counts of answers by result. */
   describe(): DnsTargetsState;
@@ -65,10 +69,11 @@ export function createTargetSource(
   const answers: Record<string, number> = {};
   let resolver: Resolver | null = null;
   return {
-    start(onTargets, onEvent) {
+    start(onTargets, onEvent, known) {
       resolver = new Resolver({
         source,
         client,
+        known,
         minTtl: cluster.minTtl,
         maxTtl: cluster.maxTtl,
         keepLastGood: cluster.keepLastGood,

@@ -18,7 +18,10 @@ import {
 import { Cluster, type ClusterEvent } from "../../lib/cluster/membership.ts";
 import type { ResolvedTarget, SourceEvent, SourceQuery, TargetSource } from "../../lib/cluster/source.ts";
 import type { ClusterConfig } from "../../lib/config/config.ts";
+import { DnsClient } from "../../lib/dns/client.ts";
+import { createTargetSource } from "../../lib/dns/source.ts";
 import { parseAddress } from "../../lib/wire/address.ts";
+import { a, srv, startResponder, zone } from "../gear/dns.ts";
 import { clusterConfig, HandClock, seeded, staticSource } from "./gear.ts";
 
 /** A source that answers when the test says so. */
@@ -340,6 +343,49 @@ it("carries answers, load and versions over a reload, and drains whom the new co
   assert.equal(cells[0]![HEALTH], HEALTH_DRAINING);
   assert.equal(cells[1]![ACTIVE], 1);
   leave(last.cluster.set.endpoints[0]!);
+});
+
+it("keeps the floor under removals over a reload: an answer after it counts from the set before it", async (t) => {
+  const zoneOf = (octets: readonly number[]) =>
+    zone(
+      octets.flatMap((octet) => {
+        const name = `n${octet}.example.test`;
+        return [srv(SRV.name, [0, 1, 80, name]), a(name, `10.0.0.${octet}`)];
+      }),
+    );
+  const all = Array.from({ length: 10 }, (_, index) => index + 1);
+  const dns = await startResponder(t, zoneOf(all));
+  const client = new DnsClient({ servers: [dns] });
+  /** The cluster of one more generation, once DNS has answered it. */
+  const reload = async (previous: Cluster | null, overrides: Partial<ClusterConfig>): Promise<Cluster> => {
+    const answers: string[] = [];
+    const cluster = new Cluster(
+      clusterConfig({ source: SRV, ...overrides }),
+      {
+        createSource: (query, config) =>
+          createTargetSource(query, config, client, (_name, result) => answers.push(result)),
+        connectTls: null,
+        preamble: null,
+        clock: systemClock,
+        random: Math.random,
+        onSet: () => {},
+        onEvent: () => {},
+      },
+      previous,
+    );
+    t.after(() => cluster.stop());
+    cluster.start();
+    while (answers.length === 0) await new Promise(setImmediate);
+    return cluster;
+  };
+  const first = await reload(null, {});
+  assert.equal(first.set.endpoints.length, 10);
+  dns.say(zone([]));
+  const second = await reload(first, { balance: "random" });
+  assert.equal(second.set.endpoints.length, 10, "NXDOMAIN after a full answer");
+  dns.say(zoneOf([1]));
+  const third = await reload(second, { balance: "least_connections" });
+  assert.equal(third.set.endpoints.length, 10, "one of ten: nine are to be confirmed");
 });
 
 it("takes an endpoint out while it does not accept, and back in when it does", async (t) => {

@@ -403,6 +403,54 @@ test("a removal that waits for its confirmation survives a failure in between", 
   assert.equal(bench.served, "1");
 });
 
+/** What a resolver before this one has found. */
+async function found(t: TestContext, octets: readonly number[]): Promise<readonly Target[]> {
+  const bench = new Bench(t, () => service(octets));
+  await bench.start();
+  return bench.sets[0]!;
+}
+const TEN = Array.from({ length: 10 }, (_, index) => index + 1);
+
+test("a known set: a first answer that is empty or a failure changes nothing", async (t) => {
+  const known = await found(t, TEN);
+  for (const kind of ["nxdomain", "nodata", "servfail"] as const) {
+    const bench = new Bench(t, () => ({ kind, ttl: 5 }), { known });
+    await bench.start();
+    const { phase, targets } = bench.resolver.state;
+    assert.deepEqual([phase, targets, bench.sets.length], ["stale", 10, 0], kind);
+    bench.zone = () => service(TEN);
+    await bench.next();
+    assert.deepEqual([bench.resolver.state.phase, bench.sets.length], ["fresh", 0], "nothing new to deliver");
+  }
+});
+
+test("a known set: a first answer that lacks more than the floor allows is to be confirmed", async (t) => {
+  const bench = new Bench(t, () => service([1]), { known: await found(t, TEN) });
+  await bench.start();
+  assert.deepEqual([bench.resolver.state.held, bench.sets.length], [9, 0]);
+  assert.equal(await bench.next(), 500);
+  assert.equal(bench.served, "1");
+});
+
+test("a known set: without keep_last_good a failure that lasts from the start empties it", async (t) => {
+  const bench = new Bench(t, fails, { known: await found(t, TEN), keepLastGood: false });
+  await bench.start();
+  assert.deepEqual([bench.resolver.state.held, bench.sets.length], [10, 0]);
+  await bench.next();
+  assert.deepEqual([bench.resolver.state.targets, bench.sets], [0, [[]]]);
+});
+
+test("a known set: a target whose own lookup fails from the start keeps its addresses", async (t) => {
+  const zone: Zone = (name, type) => {
+    if (type === "SRV") return bare([1, 2]);
+    if (type === "AAAA") return { kind: "nodata", ttl: 10 };
+    return name.startsWith("db1") ? { kind: "timeout" } : addresses(name, type, ["192.0.2.2"]);
+  };
+  const bench = new Bench(t, zone, { known: await found(t, [1, 2]) });
+  await bench.start();
+  assert.deepEqual([bench.kinds(), bench.resolver.state.targets], [["partial"], 2]);
+});
+
 test("whatever throws within a resolution is a failure of that resolution", async () => {
   const broken = () => Promise.reject(new RangeError("too deep"));
   const client = { query: broken, search: broken };

@@ -36,6 +36,7 @@ function collect(
         lines.push(line);
         look();
       },
+      null,
     );
   });
 }
