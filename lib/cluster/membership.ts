@@ -179,6 +179,7 @@ export class Cluster {
     const standings = [...previous.#members.values()].map((member) => member.standing);
     for (const { endpoint, down, leftAt } of [...previous.#left.values(), ...standings]) {
       const standing = this.#newStanding(endpoint);
+      standing.resume();
       if (leftAt !== null) standing.setMember(false);
       // An ejection ends here: the new configuration may judge otherwise.
       standing.setDown(this.config.health === null ? null : down);

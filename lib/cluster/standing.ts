@@ -116,6 +116,14 @@ export class Standing {
     this.#fold();
   }
 
+  /** Goes on with the slow start that another one began in the same cell and left half done. */
+  resume(): void {
+    const { clock, slowStart } = this.#options;
+    const share = Atomics.load(this.#endpoint.cell, SHARE);
+    if (this.health !== HEALTH_UP || share === FULL_SHARE) return;
+    this.#ramp(clock.now() - (slowStart * (share - FIRST_SHARE)) / (FULL_SHARE - FIRST_SHARE));
+  }
+
   setMember(member: boolean): void {
     this.#leftAt = member ? null : this.#options.clock.now();
     this.#fold();
@@ -164,7 +172,7 @@ export class Standing {
 
   #ramp(since: number): void {
     const { clock, slowStart, epoch } = this.#options;
-    const part = Math.min(1, (clock.now() - since) / slowStart);
+    const part = slowStart === 0 ? 1 : Math.min(1, (clock.now() - since) / slowStart);
     const share = Math.round(FIRST_SHARE + (FULL_SHARE - FIRST_SHARE) * part);
     Atomics.store(this.#endpoint.cell, SHARE, share);
     Atomics.add(epoch, 0, 1);

@@ -14,6 +14,7 @@ import {
   HEALTH_EJECTED,
   HEALTH_UP,
   leave,
+  SHARE,
 } from "../../lib/cluster/endpoint.ts";
 import { Cluster, type ClusterEvent } from "../../lib/cluster/membership.ts";
 import type { ResolvedTarget, SourceEvent, SourceQuery, TargetSource } from "../../lib/cluster/source.ts";
@@ -386,6 +387,27 @@ it("keeps the floor under removals over a reload: an answer after it counts from
   dns.say(zoneOf([1]));
   const third = await reload(second, { balance: "least_connections" });
   assert.equal(third.set.endpoints.length, 10, "one of ten: nine are to be confirmed");
+});
+
+it("goes on with a slow start that a reload comes into, in the new configuration's time", async () => {
+  const clock = new HandClock();
+  const before = clusterOf({ source: SRV, slowStart: 60_000 }, { clock });
+  before.cluster.start();
+  before.sources[0]!.answer([target("10.0.0.1")]);
+  before.sources[0]!.answer([]);
+  before.sources[0]!.answer([target("10.0.0.1")]);
+  await clock.pass(30_000);
+  const { cell } = before.cluster.set.endpoints[0]!;
+  assert.equal(cell[SHARE], 550);
+  const after = clusterOf({ source: SRV, slowStart: 20_000 }, { clock, previous: before.cluster });
+  after.cluster.start();
+  assert.equal(cell[SHARE], 550);
+  await clock.pass(5000);
+  assert.equal(cell[SHARE], 775);
+  const last = clusterOf({ source: SRV, slowStart: 0 }, { clock, previous: after.cluster });
+  last.cluster.start();
+  assert.equal(cell[SHARE], 1000);
+  assert.equal(clock.pending, 0);
 });
 
 it("takes an endpoint out while it does not accept, and back in when it does", async (t) => {
