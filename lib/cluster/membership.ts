@@ -177,12 +177,13 @@ export class Cluster {
     const { version } = previous.set;
     if (version > this.#set.version) this.#set = { ...this.#set, version };
     const standings = [...previous.#members.values()].map((member) => member.standing);
-    for (const { endpoint, down, leftAt } of [...previous.#left.values(), ...standings]) {
+    for (const { endpoint, down, ejected, leftAt } of [...previous.#left.values(), ...standings]) {
       const standing = this.#newStanding(endpoint);
       standing.resume();
       if (leftAt !== null) standing.setMember(false);
-      // An ejection ends here: the new configuration may judge otherwise.
       standing.setDown(this.config.health === null ? null : down);
+      // An ejection ends here: the new configuration may judge otherwise.
+      if (ejected) standing.setEjected(null);
       this.#left.set(endpoint.key, standing);
     }
     for (const entry of this.#sources) {

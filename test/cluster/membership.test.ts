@@ -6,8 +6,10 @@ import { createBalancer } from "../../lib/cluster/balancer.ts";
 import { type Clock, systemClock } from "../../lib/cluster/clock.ts";
 import {
   ACTIVE,
+  type Endpoint,
   type EndpointSet,
   enter,
+  FAILURES,
   HEALTH,
   HEALTH_DOWN,
   HEALTH_DRAINING,
@@ -408,6 +410,20 @@ it("goes on with a slow start that a reload comes into, in the new configuration
   last.cluster.start();
   assert.equal(cell[SHARE], 1000);
   assert.equal(clock.pending, 0);
+});
+
+it("ends an ejection with a reload, and forgets the failures that led to it", () => {
+  const eject = { failures: 3, for: 10_000, maxPercent: 50 };
+  const before = clusterOf({ source: SRV, eject });
+  before.cluster.start();
+  before.sources[0]!.answer([target("10.0.0.1"), target("10.0.0.2")]);
+  const [{ cell }] = before.cluster.set.endpoints as [Endpoint];
+  cell[FAILURES] = 3;
+  before.cluster.report("10.0.0.1:80", 3);
+  assert.equal(cell[HEALTH], HEALTH_EJECTED);
+  const after = clusterOf({ source: SRV, eject, slowStart: 5000 }, { previous: before.cluster });
+  after.cluster.start();
+  assert.deepEqual([cell[HEALTH], cell[FAILURES]], [HEALTH_UP, 0]);
 });
 
 it("takes an endpoint out while it does not accept, and back in when it does", async (t) => {
