@@ -9,7 +9,7 @@
  *                     `rise` in a row
  * ```
  * An endpoint begins up, so that a start does not wait for checks; but nothing vouches for it yet, so its very first probe
- * decides alone (as in HAProxy).
+ * decides alone (as in HAProxy). One that was checked before, in another generation or until it left, needs `fall` again.
  */
 import type { HealthConfig } from "../config/config.ts";
 import type { Clock } from "./clock.ts";
@@ -27,8 +27,8 @@ export interface HealthCheckOptions {
   readonly onVerdict: (reason: string | null) => void;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Whether it begins down, with a verdict from before. */
-  readonly down: boolean;
+  /** The verdict of checks before this one; null where there were none. */
+  readonly before: "up" | "down" | null;
 }
 
 export class HealthCheck {
@@ -41,8 +41,8 @@ export class HealthCheck {
 
   constructor(options: HealthCheckOptions) {
     this.#options = options;
-    this.#down = options.down;
-    this.#against = options.down ? 0 : options.health.fall - 1;
+    this.#down = options.before === "down";
+    this.#against = options.before === null ? options.health.fall - 1 : 0;
   }
 
   start(): void {

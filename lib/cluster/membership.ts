@@ -177,10 +177,11 @@ export class Cluster {
     const { version } = previous.set;
     if (version > this.#set.version) this.#set = { ...this.#set, version };
     const standings = [...previous.#members.values()].map((member) => member.standing);
-    for (const { endpoint, down, ejected, leftAt } of [...previous.#left.values(), ...standings]) {
+    for (const { endpoint, checked, down, ejected, leftAt } of [...previous.#left.values(), ...standings]) {
       const standing = this.#newStanding(endpoint);
       standing.resume();
       if (leftAt !== null) standing.setMember(false);
+      standing.checked = checked;
       standing.setDown(this.config.health === null ? null : down);
       // An ejection ends here: the new configuration may judge otherwise.
       if (ejected) standing.setEjected(null);
@@ -249,7 +250,11 @@ export class Cluster {
     const connectTls = health.check === "tls" ? this.#options.connectTls : null;
     return new HealthCheck({
       health,
-      probe: () => probe(standing.endpoint, { health, preamble, connectTls, clock }),
+      probe: async () => {
+        const fault = await probe(standing.endpoint, { health, preamble, connectTls, clock });
+        standing.checked = true;
+        return fault;
+      },
       onVerdict: (reason) => {
         standing.setDown(reason);
         if (reason === null) this.#tell("info", "up", standing, "check passed: up");
@@ -257,7 +262,7 @@ export class Cluster {
       },
       clock,
       random,
-      down: standing.down !== null,
+      before: standing.down !== null ? "down" : standing.checked ? "up" : null,
     });
   }
 

@@ -59,6 +59,8 @@ export interface StandingView {
 }
 
 export class Standing {
+  /** Whether an active check of it has ended: the first one that fails has more to say than others. */
+  checked = false;
   readonly #options: StandingOptions;
   #endpoint: Endpoint;
   #down: string | null = null;

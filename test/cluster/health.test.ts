@@ -15,7 +15,7 @@ const HEALTH: HealthConfig = {
   expect: null,
 };
 
-function checkOf(options: { down?: boolean; health?: Partial<HealthConfig> } = {}) {
+function checkOf(options: { before?: "up" | "down"; health?: Partial<HealthConfig> } = {}) {
   const clock = new HandClock();
   const verdicts: (string | null)[] = [];
   const probes: number[] = [];
@@ -29,7 +29,7 @@ function checkOf(options: { down?: boolean; health?: Partial<HealthConfig> } = {
     onVerdict: (reason) => verdicts.push(reason),
     clock,
     random: seeded(1),
-    down: options.down ?? false,
+    before: options.before ?? null,
   });
   /** Lets the probes answer one after the other; "" stands for a failure without words. */
   const run = async (...answers: (string | null)[]) => {
@@ -64,10 +64,16 @@ it("lets the very first probe decide alone", async () => {
 });
 
 it("goes on from the verdict of before", async () => {
-  const { check, verdicts, run } = checkOf({ down: true });
-  check.start();
-  await run("refused", null, null);
-  assert.deepEqual(verdicts, [null]);
+  const down = checkOf({ before: "down" });
+  down.check.start();
+  await down.run("refused", null, null);
+  assert.deepEqual(down.verdicts, [null]);
+  const up = checkOf({ before: "up" });
+  up.check.start();
+  await up.run("refused", "refused");
+  assert.deepEqual(up.verdicts, [], "the first failure does not decide alone");
+  await up.run("refused");
+  assert.deepEqual(up.verdicts, ["refused"]);
 });
 
 it("probes within the first second and then every interval, give or take a tenth, never the same twice", async () => {
@@ -92,7 +98,7 @@ it("gives no verdict and starts no probe once stopped, even with a probe under w
     onVerdict: (reason) => verdicts.push(reason),
     clock,
     random: seeded(1),
-    down: false,
+    before: null,
   });
   check.start();
   await clock.pass(1000);

@@ -20,7 +20,7 @@ import {
 } from "../../lib/cluster/endpoint.ts";
 import { Cluster, type ClusterEvent } from "../../lib/cluster/membership.ts";
 import type { ResolvedTarget, SourceEvent, SourceQuery, TargetSource } from "../../lib/cluster/source.ts";
-import type { ClusterConfig } from "../../lib/config/config.ts";
+import type { ClusterConfig, HealthConfig } from "../../lib/config/config.ts";
 import { DnsClient } from "../../lib/dns/client.ts";
 import { createTargetSource } from "../../lib/dns/source.ts";
 import { parseAddress } from "../../lib/wire/address.ts";
@@ -424,6 +424,40 @@ it("ends an ejection with a reload, and forgets the failures that led to it", ()
   const after = clusterOf({ source: SRV, eject, slowStart: 5000 }, { previous: before.cluster });
   after.cluster.start();
   assert.deepEqual([cell[HEALTH], cell[FAILURES]], [HEALTH_UP, 0]);
+});
+
+it("does not take an endpoint that was checked for a new one after a reload: one failure says little", async (t) => {
+  let well = true;
+  let probes = 0;
+  const upstream = createServer((socket) => {
+    probes++;
+    socket.on("error", () => {});
+    if (well) socket.end("ready");
+    else socket.resetAndDestroy();
+  });
+  await new Promise<void>((resolve) => upstream.listen(0, "127.0.0.1", resolve));
+  t.after(() => upstream.close());
+  const { port } = upstream.address() as { port: number };
+  const health: HealthConfig = {
+    ...{ interval: 10, timeout: 500, rise: 2, fall: 6 },
+    ...{ check: "tcp", send: null, expect: "ready" },
+  };
+  const source = staticSource(`127.0.0.1:${port}`);
+  const before = clusterOf({ source, health }, { clock: systemClock });
+  t.after(() => before.cluster.stop());
+  before.cluster.start();
+  while (probes < 2) await new Promise(setImmediate); // the first one has ended
+  well = false;
+  probes = 0;
+  const after = clusterOf(
+    { source, health, slowStart: 1000 },
+    { clock: systemClock, previous: before.cluster },
+  );
+  t.after(() => after.cluster.stop());
+  after.cluster.start();
+  while (after.events.length === 0) await new Promise(setImmediate);
+  assert.equal(after.events[0]!.event, "down");
+  assert.ok(probes >= health.fall, `down after ${probes} probes`);
 });
 
 it("takes an endpoint out while it does not accept, and back in when it does", async (t) => {
