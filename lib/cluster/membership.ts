@@ -1,7 +1,7 @@
 /**
  * The control half of one cluster: merges what its sources say into whole endpoint sets, keeps the cell of every endpoint
  * that stays or returns, checks, ejects, and tells what it did. Invariant: a set is published when it differs from the
- * last one, with a greater version; an endpoint that left is draining before the set without it goes out.
+ * last one, with a greater version; an endpoint that left is draining as soon as the set without it is out.
  */
 import type { ClusterConfig } from "../config/config.ts";
 import { formatAddress, plainHost, type SocketAddress } from "../wire/address.ts";
@@ -114,8 +114,6 @@ export class Cluster {
     if (this.#previous !== null) this.#inherit(this.#previous);
     this.#previous = null;
     this.#merge(true);
-    // Whom the generation before had and this one has not. Not earlier: who stays must not look like one that returns.
-    for (const standing of this.#left.values()) standing.setMember(false);
     for (const entry of this.#sources) {
       if (entry.source === null) continue;
       entry.source.start(
@@ -211,7 +209,6 @@ export class Cluster {
       if (wanted.has(key)) continue;
       changed = true;
       check?.stop();
-      standing.setMember(false);
       this.#members.delete(key);
       this.#left.set(key, standing);
       this.#tell("info", "removed", standing, `removed; ${standing.active} connections finish`);
@@ -225,10 +222,13 @@ export class Cluster {
       changed = true;
     }
     if (!changed) return;
-    this.#sweep();
     const endpoints = [...wanted.keys()].map((key) => this.#members.get(key)!.standing.endpoint);
     this.#set = this.#newSet(endpoints, this.#set.version + 1, resolved);
     this.#options.onSet(this.#set);
+    // Who left just now, or with the generation before. Not earlier: where all of a set are replaced, workers would have nobody to
+    // dial while the new one is handed to them; and who stays over a reload must not look like one that returns.
+    for (const standing of this.#left.values()) if (standing.leftAt === null) standing.setMember(false);
+    this.#sweep();
   }
 
   #join(key: string, target: WantedEndpoint, first: boolean): void {

@@ -58,7 +58,7 @@ class ScriptedSource implements TargetSource {
 
 function clusterOf(
   overrides: Partial<ClusterConfig>,
-  { clock = new HandClock() as Clock, previous = null as Cluster | null } = {},
+  { clock = new HandClock() as Clock, previous = null as Cluster | null, onSet = () => {} } = {},
 ) {
   const sources: ScriptedSource[] = [];
   const sets: EndpointSet[] = [];
@@ -75,7 +75,10 @@ function clusterOf(
       preamble: null,
       clock,
       random: seeded(1),
-      onSet: (set) => sets.push(set),
+      onSet: (set) => {
+        sets.push(set);
+        onSet();
+      },
       onEvent: (event) => events.push(event),
     },
     previous,
@@ -196,7 +199,7 @@ it("makes one endpoint of an address named twice: the better priority, else the 
   );
 });
 
-it("drains who leaves before the set goes out, and gives the cell back to who returns", async () => {
+it("drains who leaves as soon as the set is out, and gives the cell back to who returns", async () => {
   const clock = new HandClock();
   const { cluster, sources, sets, events } = clusterOf({ source: SRV }, { clock });
   cluster.start();
@@ -223,6 +226,21 @@ it("drains who leaves before the set goes out, and gives the cell back to who re
     events.map(({ event, endpoint }) => `${event} ${endpoint}`),
     ["added 10.0.0.1:80", "added 10.0.0.2:80", "removed 10.0.0.2:80", "added 10.0.0.2:80"],
   );
+});
+
+it("leaves somebody to dial until the set that replaces all is out", () => {
+  const seen: (number | undefined)[] = [];
+  let leaver: Endpoint | undefined;
+  const onSet = (): void => {
+    seen.push(leaver?.cell[HEALTH]);
+  };
+  const { cluster, sources } = clusterOf({ source: SRV }, { onSet });
+  cluster.start();
+  sources[0]!.answer([target("10.0.0.1")]);
+  leaver = cluster.set.endpoints[0]!;
+  sources[0]!.answer([target("10.0.0.2")]);
+  assert.deepEqual(seen, [undefined, undefined, HEALTH_UP]);
+  assert.equal(leaver.cell[HEALTH], HEALTH_DRAINING);
 });
 
 it("forgets an idle endpoint ten minutes after it left, not one that has connections", async () => {
@@ -346,6 +364,23 @@ it("carries answers, load and versions over a reload, and drains whom the new co
   assert.equal(cells[0]![HEALTH], HEALTH_DRAINING);
   assert.equal(cells[1]![ACTIVE], 1);
   leave(last.cluster.set.endpoints[0]!);
+});
+
+it("drains an idle endpoint that a reload takes away, and knows it when it returns", async () => {
+  const clock = new HandClock();
+  const before = clusterOf({ source: staticSource("10.0.0.1:80", "10.0.0.2:80") }, { clock });
+  before.cluster.start();
+  const [, leaver] = before.cluster.set.endpoints;
+  const after = clusterOf({ source: staticSource("10.0.0.1:80") }, { clock, previous: before.cluster });
+  after.cluster.start();
+  assert.equal(leaver!.cell[HEALTH], HEALTH_DRAINING);
+  const again = clusterOf(
+    { source: staticSource("10.0.0.2:80", "10.0.0.1:80") },
+    { clock, previous: after.cluster },
+  );
+  again.cluster.start();
+  assert.equal(again.cluster.set.endpoints[0]!.cell, leaver!.cell);
+  assert.equal(leaver!.cell[HEALTH], HEALTH_UP);
 });
 
 it("keeps the floor under removals over a reload: an answer after it counts from the set before it", async (t) => {
