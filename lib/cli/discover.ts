@@ -54,7 +54,7 @@ export async function discoverName(question: Question): Promise<number> {
   if (name === undefined) throw new ProxyError("USAGE", "say what to discover: a NAME, or -c FILE");
   const found = await discover(name, { client: new DnsClient({ servers }) });
   process.stdout.write(json ? `${JSON.stringify(found, null, 2)}\n` : formatDiscovery(found));
-  return found.tiers.length > 0 ? 0 : 1;
+  return found.kind === "ok" ? 0 : 1;
 }
 
 function serverOf(text: string): IpAddress {

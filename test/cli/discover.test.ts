@@ -56,6 +56,10 @@ test("discover: what is not there is said in words and exits 1; wrong usage exit
   const gone = await millraceIn80(["discover", "_no._tcp.example.test", "--server", dns.key]);
   assert.equal(gone.code, 1);
   assert.match(gone.stdout, /^_no\._tcp\.example\.test: no such name \(NXDOMAIN\)/);
+  dns.say(zone(RECORDS.slice(0, 3)));
+  const hollow = await millraceIn80(["discover", NAME, "--server", dns.key]);
+  assert.equal(hollow.code, 1, "records whose targets have no address are nothing to dial");
+  assert.match(hollow.stdout, /no address: gets no connections/);
   const bad = await millraceIn80(["discover", NAME, "--server", "dns.example"]);
   assert.equal(bad.code, 2);
   assert.match(bad.stderr, /--server dns\.example: must be an IP address, or IP:PORT/);
