@@ -1,13 +1,16 @@
 /** `millrace explain`: which route a client would take, by the table that the running proxy uses. */
 import { readFileSync } from "node:fs";
 import type { ClusterConfig, ListenerConfig, RouteConfig } from "../config/config.ts";
+import { canonicalIp } from "../config/networks.ts";
 import { loadConfig } from "../config/parse.ts";
 import { formatDuration } from "../config/units.ts";
+import { printable } from "../dns/name.ts";
 import { ProxyError } from "../errors.ts";
 import { explainRoute } from "../route/explain.ts";
 import { compileRoutes } from "../route/table.ts";
 import { formatAddress, parseAddress, type SocketAddress } from "../wire/address.ts";
 import { parseHello } from "../wire/hello.ts";
+import { parseMessage } from "../wire/hello-message.ts";
 
 interface Question {
   readonly config: string;
@@ -29,12 +32,18 @@ export function explain(question: Question): number {
     throw new ProxyError("USAGE", `--listener ${question.listener}: no such listener; there are ${names}`);
   }
   const client = clientOf(question, config.limits.helloBytes);
+  const from = question.from === undefined ? null : canonicalIp(question.from);
+  if (question.from !== undefined && from === null) {
+    throw new ProxyError("USAGE", `--from ${printable(question.from)}: must be an IP address`);
+  }
   const { hit, steps } = explainRoute(compileRoutes(listener), {
     ...client,
-    from: question.from ?? null,
+    from,
     destination: destinationOf(question, listener),
   });
   const cluster = hit === null ? null : config.clusters[hit.cluster]!;
+  const { hello, handshake, connect, idle, halfClose, lifetime, drain } = listener.timeouts;
+  const timeouts = { hello, handshake, connect, idle, half_close: halfClose, lifetime, drain };
   if (question.json) {
     console.log(
       JSON.stringify(
@@ -46,7 +55,7 @@ export function explain(question: Question): number {
           tls: hit?.tls ?? null,
           cluster: cluster?.name ?? null,
           endpoints: cluster === null ? [] : endpointsOf(cluster),
-          timeouts: listener.timeouts,
+          timeouts,
           steps: steps.map(({ route, verdict, why }) => ({ route: route.name, verdict, why })),
         },
         null,
@@ -67,10 +76,8 @@ export function explain(question: Question): number {
     `cluster    ${cluster.name}, ${cluster.balance}${cluster.tls === null ? "" : ", originates TLS"}`,
   );
   for (const endpoint of endpointsOf(cluster)) console.log(`           ${endpoint}`);
-  const { hello, handshake, connect, idle, halfClose, lifetime } = listener.timeouts;
-  const times = { hello, handshake, connect, idle, half_close: halfClose, lifetime };
   console.log(
-    `timeouts   ${Object.entries(times)
+    `timeouts   ${Object.entries(timeouts)
       .map(([name, ms]) => `${name} ${ms === 0 ? "off" : formatDuration(ms)}`)
       .join(", ")}`,
   );
@@ -82,8 +89,8 @@ function clientOf(
   limit: number,
 ): { serverName: string | null; alpn: readonly string[]; tls: boolean } {
   if (question.hello === undefined) {
-    const name = question.sni?.toLowerCase().replace(/\.$/, "") ?? null;
-    return { serverName: name, alpn: question.alpn, tls: !question.plain };
+    const serverName = question.sni === undefined ? null : serverNameOf(question.sni);
+    return { serverName, alpn: question.alpn, tls: !question.plain };
   }
   let bytes: Buffer;
   try {
@@ -105,6 +112,27 @@ function clientOf(
     default:
       throw new ProxyError("USAGE", `--hello ${question.hello}: refused as bad_hello: ${verdict.why}`);
   }
+}
+
+/** What the proxy reads out of a ClientHello with this name: null for none and for an IP literal. */
+function serverNameOf(written: string): string | null {
+  // What is longer than the 255 bytes that a name may have is refused, cut or whole; whole it may not fit into 16 bits.
+  const name = Buffer.from(written).subarray(0, 256);
+  const entry = Buffer.concat([Buffer.from([0, ...u16(name.length)]), name]);
+  const list = Buffer.concat([Buffer.from([0, 0, ...u16(entry.length + 2), ...u16(entry.length)]), entry]);
+  const head = Buffer.alloc(34 + 1 + 4 + 2); // version and random, no session; one cipher, no compression
+  head.set([3, 3]);
+  head.set([0, 2, 0x13, 1, 1, 0], 35);
+  const message = Buffer.concat([head, Buffer.from(u16(list.length)), list]);
+  const read = parseMessage(message, 0, message.length, message.length);
+  if ("kind" in read) {
+    throw new ProxyError("USAGE", `--sni ${printable(written)}: refused as bad_hello: ${read.why}`);
+  }
+  return read.serverName;
+}
+
+function u16(value: number): [number, number] {
+  return [value >> 8, value & 0xff];
 }
 
 function destinationOf(question: Question, listener: ListenerConfig): SocketAddress {

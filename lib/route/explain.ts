@@ -64,7 +64,10 @@ function whyMissed(miss: Miss, { route }: Candidate, query: RouteQuery): string 
     case "alpn":
       return `alpn ${list(query.alpn)} has none of ${list(alpn)}`;
     case "from":
-      return `from ${query.from ?? "a UNIX socket"} is not in ${list(from)}`;
+      if (query.from !== null) return `from ${query.from} is not in ${list(from)}`;
+      return query.destination.kind === "unix"
+        ? `from a UNIX socket is not in ${list(from)}`
+        : `no client address was given (--from), wanted ${list(from)}`;
     case "destination":
       return `destination ${formatAddress(query.destination)} is not in ${list(destination)}`;
   }

@@ -98,6 +98,19 @@ test("explain: the rule hit, the rules missed and why, by words, JSON and a capt
   assert.equal(answer.route, "web");
   assert.match(answer.steps.find(({ route }) => route === "db")!.why, /192\.0\.2\.1|from|source/);
 
+  const blind = await ask("--sni", "db.example.test", "--json");
+  const { steps, timeouts } = JSON.parse(blind.stdout) as { steps: { why: string }[]; timeouts: object };
+  assert.match(steps[0]!.why, /no client address was given \(--from\)/);
+  assert.deepEqual(Object.keys(timeouts), [
+    "hello",
+    "handshake",
+    "connect",
+    "idle",
+    "half_close",
+    "lifetime",
+    "drain",
+  ]);
+
   const miss = await ask("--sni", "elsewhere.test");
   assert.equal(miss.code, 3);
   assert.match(miss.stdout, /no route/);
@@ -114,4 +127,32 @@ test("explain: the rule hit, the rules missed and why, by words, JSON and a capt
   const replayed = await ask("--hello", captured, "--from", "10.1.2.3");
   assert.equal(replayed.code, 0, replayed.stderr);
   assert.match(replayed.stdout, /route +db\n/);
+});
+
+test("explain: a name that the proxy refuses, and an address that is none, are no questions", async (t) => {
+  const { file } = configured(t, GOOD);
+  const ask = (...args: string[]) => millraceIn80(["explain", "-c", file, "--listener", "edge", ...args]);
+  for (const name of [
+    "a b.example.test",
+    "*.example.test",
+    "é.example.test",
+    `${"a.".repeat(160)}example.test`,
+  ]) {
+    const { code, stderr } = await ask("--sni", name, "--alpn", "h2");
+    assert.equal(code, 2, name);
+    assert.match(
+      stderr.replaceAll(/\s+/g, " "),
+      /refused as bad_hello: a server name that is no host name/,
+      name,
+    );
+  }
+  const literal = await ask("--sni", "10.0.0.7", "--json");
+  assert.deepEqual([literal.code, (JSON.parse(literal.stdout) as { sni: null }).sni], [3, null]);
+  const upper = await ask("--sni", "A.EXAMPLE.test.", "--alpn", "h2", "--json");
+  assert.deepEqual([upper.code, (JSON.parse(upper.stdout) as { sni: string }).sni], [0, "a.example.test"]);
+  for (const from of ["10.0.0.300", "garbage"]) {
+    const { code, stderr } = await ask("--sni", "db.example.test", "--from", from);
+    assert.equal(code, 2, from);
+    assert.match(stderr, /--from .*: must be an IP address/);
+  }
 });

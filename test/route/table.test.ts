@@ -197,6 +197,14 @@ test("an explanation names every route once, with what made it hit or miss", () 
     "inside missed: tls passthrough needs a ClientHello, the stream has none",
   );
   assert.equal(say({ serverName: "db.test", alpn: ["h3"] })[0], "h2 hit: sni db.test, alpn h3");
+  assert.equal(
+    say({ from: null })[0],
+    "inside missed: no client address was given (--from), wanted 10.0.0.0/8",
+  );
+  assert.equal(
+    say({ from: null, destination: { kind: "unix", path: "/run/in.sock" } })[0],
+    "inside missed: from a UNIX socket is not in 10.0.0.0/8",
+  );
 });
 
 test("addresses that are none are refused when the table is made", () => {
