@@ -85,8 +85,11 @@ export class Worker implements Surroundings {
   readonly #beatTimer: Timer;
   #current: Generation | null = null;
   #prepared: { readonly generation: Generation; readonly opened: Map<string, Open> } | null = null;
-  /** Views of earlier generations in which connections wait for a first answer; none for longer than `timeouts.connect`. */
-  #retired: ClusterView[] = [];
+  /**
+   * Views of earlier generations that still wait for a first answer, each with the last generation that dials by it: who is not
+   * that far yet will wait there.
+   */
+  #retired: { readonly view: ClusterView; readonly generation: number }[] = [];
   /** Closed listeners that still accept who waited for them. */
   readonly #finishing = new Set<Open>();
   /** The generation whose commit is to be answered. */
@@ -280,9 +283,7 @@ export class Worker implements Surroundings {
     const prepared = this.#prepared;
     if (prepared === null || prepared.generation.number !== number) return;
     this.#prepared = null;
-    for (const [name, { view }] of this.#current?.clusters ?? []) {
-      if (view.waiting > 0 && prepared.generation.clusters.get(name)?.view !== view) this.#retired.push(view);
-    }
+    this.#retire(prepared.generation);
     // Who came to the generation before may still be on the way to its handshake.
     const before = this.#current?.contexts.values() ?? [];
     this.transport.keep(new Set([...before, ...prepared.generation.contexts.values()]));
@@ -306,13 +307,26 @@ export class Worker implements Surroundings {
     }
   }
 
+  /** Keeps the views that `next` replaces before their first answer, as long as a connection may ask them. */
+  #retire(next: Generation): void {
+    if (this.#current === null) return;
+    const { number: generation, clusters } = this.#current;
+    for (const [name, { view }] of clusters) {
+      if (!view.resolved && next.clusters.get(name)?.view !== view) this.#retired.push({ view, generation });
+    }
+    if (this.#retired.length === 0) return;
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { listener } of this.#connections) oldest = Math.min(oldest, listener.generation);
+    this.#retired = this.#retired.filter(({ generation }) => generation >= oldest);
+  }
+
   /** A set may come while a generation is prepared, and while connections of an earlier one wait for it. */
   #update(set: EndpointSet): void {
     this.#current?.clusters.get(set.cluster)?.view.update(set);
     this.#prepared?.generation.clusters.get(set.cluster)?.view.update(set);
     if (this.#retired.length === 0) return;
-    for (const view of this.#retired) if (view.config.name === set.cluster) view.update(set);
-    this.#retired = this.#retired.filter((view) => view.waiting > 0);
+    for (const { view } of this.#retired) if (view.config.name === set.cluster) view.update(set);
+    this.#retired = this.#retired.filter(({ view }) => !view.resolved);
   }
 
   #abort(number: number): void {

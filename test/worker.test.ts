@@ -8,13 +8,26 @@ import { ProxyError } from "../lib/errors.ts";
 import { createSharedSources } from "../lib/listen/sources.ts";
 import { createSharedLines, linesIn } from "../lib/observe/lines.ts";
 import { Rows } from "../lib/rows.ts";
+import type { Identity } from "../lib/tls/identity.ts";
 import type { TlsContextSpec } from "../lib/transport/transport.ts";
 import { parseAddress, type SocketAddress } from "../lib/wire/address.ts";
 import { BEATS, CONNECTION_LIMIT, CONNECTIONS, type Event, Worker } from "../lib/worker.ts";
+import { helloStream, sni } from "./gear/hellos.ts";
 import { type ScriptedListening, type ScriptedStream, ScriptedTransport } from "./gear/scripted.ts";
 
 const ENDPOINT = "10.0.0.7:80";
 const OTHER = "10.0.0.8:80";
+
+/** An access line, as far as these tests look at it. */
+interface Line {
+  readonly reason: string;
+  readonly error?: string;
+  readonly generation: number;
+  readonly endpoint?: string;
+  readonly upstream_tls?: string;
+  readonly sniff_ms?: number;
+  readonly dial_ms?: number;
+}
 
 /** A worker on a scripted transport; the test plays control. */
 class Bench {
@@ -31,10 +44,15 @@ class Bench {
     this.worker = new Worker(this.transport, 0, shared, this.lines, (event) => this.events.push(event));
   }
 
-  prepare(generation: number, config: Config, sets: readonly EndpointSet[]): void {
+  prepare(
+    generation: number,
+    config: Config,
+    sets: readonly EndpointSet[],
+    identities: Readonly<Record<string, Identity>> = {},
+  ): void {
     const [rows] = this.#rows.of(config, 1);
     const ticketKeys = new Uint8Array(48);
-    const plan = { generation, config, identities: {}, ticketKeys, sets, descriptors: {}, ...rows! };
+    const plan = { generation, config, identities, ticketKeys, sets, descriptors: {}, ...rows! };
     this.worker.receive({ type: "prepare", plan });
   }
 
@@ -63,7 +81,7 @@ class Bench {
   }
 
   /** The access lines so far. */
-  access(): { reason: string; error?: string; generation: number }[] {
+  access(): Line[] {
     this.worker.flush();
     const texts = this.events.flatMap((event) =>
       event.type === "lines" ? [linesIn(this.lines, event.slot, event.length).toString()] : [],
@@ -77,11 +95,14 @@ class Bench {
   }
 }
 
-function configOf(cluster: NonNullable<ConfigInput["clusters"]>[string] = {}): Config {
+function configOf(
+  cluster: NonNullable<ConfigInput["clusters"]>[string] = {},
+  listener: Partial<NonNullable<ConfigInput["listeners"]>[number]> = {
+    default: { name: "all", tls: "none", cluster: "web" },
+  },
+): Config {
   return normalizeConfig({
-    listeners: [
-      { name: "in", address: "127.0.0.1:443", default: { name: "all", tls: "none", cluster: "web" } },
-    ],
+    listeners: [{ name: "in", address: "127.0.0.1:443", ...listener }],
     clusters: { web: { dns: "web.example.test:80", ...cluster } },
   });
 }
@@ -177,6 +198,24 @@ test("who waits in a cluster that a reload changed still hears of sets", () => {
   assert.deepEqual(bench.dialled(), [ENDPOINT]);
   bench.transport.dials[0]!.done(null);
   assert.equal(bench.transport.relays[0]!.downstream, client);
+});
+
+test("who says hello after a reload waits where sets still arrive", () => {
+  const bench = new Bench();
+  const byName = { routes: [{ match: { sni: ["a.test"] }, tls: "passthrough" as const, cluster: "web" }] };
+  const listening = bench.open(configOf({}, byName), [setOf(1)]);
+  bench.commit(1);
+  const client = listening.client();
+  bench.prepare(2, configOf({ balance: "random" }, byName), [setOf(1)]);
+  bench.commit(2);
+  // One more reload, and a set that is no answer yet.
+  bench.prepare(3, configOf({ balance: "source_hash" }, byName), [setOf(1)]);
+  bench.commit(3);
+  bench.worker.receive({ type: "set", set: setOf(2) });
+  assert.equal(client.look!(helloStream({ extensions: [sni("a.test")] }), false), 0);
+  assert.deepEqual(bench.dialled(), []);
+  bench.worker.receive({ type: "set", set: setOf(3, ENDPOINT) });
+  assert.deepEqual(bench.dialled(), [ENDPOINT]);
 });
 
 test("a fault that the transport contained is recorded as internal, and not the peer's", () => {

@@ -29,9 +29,11 @@ export class ScriptedStream implements Stream {
   readonly stuck = false;
   readonly remote: SocketAddress;
   readonly local = LOCAL;
-  readonly tls: TlsFacts | null = null;
+  tls: TlsFacts | null = null;
   owner: StreamOwner | null = null;
   look: Look | null = null;
+  /** Ends the handshake that the story asked for. */
+  secured: (error: ProxyError | null) => void = () => assert.fail("no handshake was asked for");
   /** How the story released it. */
   released: "finish" | "reset" | null = null;
 
@@ -43,7 +45,9 @@ export class ScriptedStream implements Stream {
     this.look = look;
   }
   skip(): void {}
-  secure(): void {}
+  secure(_context: unknown, _options: unknown, done: (error: ProxyError | null) => void): void {
+    this.secured = done;
+  }
   send(): void {}
   finish(): void {
     this.#release("finish");
