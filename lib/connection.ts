@@ -430,7 +430,11 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     this.#endpoint = endpoint;
     enter(endpoint);
     cluster.view.dialled(endpoint);
-    this.record.endpoint = endpoint.key;
+    const { record } = this;
+    record.endpoint = endpoint.key;
+    // Of an endpoint that was tried before, the line tells nothing.
+    record.dialMs = null;
+    record.upstreamTls = null;
     this.#enter("dial", this.#dialPatience(cluster));
     // A hello that was peeked goes on at once, and so do a PROXY header and a hello of our own.
     const hello = this.#isTls && this.#route!.tls !== "terminate";
@@ -639,8 +643,8 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     record.error = message;
     record.durationMs = now - record.started;
     if (record.phase === "handshake") this.#shaken(false);
+    if (record.phase === "sniff") record.sniffMs ??= now - record.started;
     record.phase = "ended";
-    if (record.sniffMs === null) record.sniffMs = now - record.started;
     // While a reader is stuck, an orderly end would pass for the end of the stream.
     const cut = reason === "idle" && (this.#downstream.stuck || this.#upstream?.stuck === true);
     if (endsInOrder(reason) && !cut) {

@@ -144,8 +144,8 @@ test("who comes between prepare and commit waits, and is served under the new li
   assert.equal(first.released, null);
   assert.equal(second.released, "reset");
   assert.deepEqual(
-    bench.access().map(({ reason, generation }) => ({ reason, generation })),
-    [{ reason: "limit", generation: 1 }],
+    bench.access().map(({ reason, generation, sniff_ms }) => ({ reason, generation, sniff_ms })),
+    [{ reason: "limit", generation: 1, sniff_ms: undefined }],
   );
   // From now on nobody waits.
   bench.gauges[CONNECTION_LIMIT] = 2;
@@ -216,6 +216,35 @@ test("who says hello after a reload waits where sets still arrive", () => {
   assert.deepEqual(bench.dialled(), []);
   bench.worker.receive({ type: "set", set: setOf(3, ENDPOINT) });
   assert.deepEqual(bench.dialled(), [ENDPOINT]);
+});
+
+const TLS_FACTS = {
+  version: "TLSv1.3",
+  cipher: "TLS_AES_128_GCM_SHA256",
+  alpn: null,
+  resumed: false,
+  peer: null,
+  link: null,
+};
+
+test("after a retry the line tells nothing of the endpoint before", () => {
+  const bench = new Bench();
+  const config = configOf({ tls: { server_name: "web.example.test" } });
+  const listening = bench.open(config, [setOf(1, ENDPOINT, OTHER)]);
+  bench.commit(1);
+  listening.client();
+  const first = bench.transport.dials[0]!;
+  first.done(null);
+  first.stream.tls = TLS_FACTS;
+  first.stream.secured(new ProxyError("DENIED", "another name"));
+  const second = bench.transport.dials[1]!;
+  assert.notEqual(second.target, first.target);
+  second.done(new ProxyError("DIAL", "refused"));
+  const [line] = bench.access();
+  assert.deepEqual(
+    [line!.reason, line!.endpoint, line!.dial_ms, line!.upstream_tls],
+    ["dial_failed", second.target, undefined, undefined],
+  );
 });
 
 test("a fault that the transport contained is recorded as internal, and not the peer's", () => {

@@ -9,8 +9,8 @@ import type { Flow, Peer, TlsFacts } from "../transport/transport.ts";
 import { formatAddress, type SocketAddress } from "../wire/address.ts";
 import { remembered } from "../wire/texts.ts";
 
-/** Where in its life a connection is; shown by the live listing. */
-export type Phase = "sniff" | "handshake" | "pick" | "dial" | "originate" | "relay" | "ended";
+/** Where in its life a connection is; shown by the live listing. Who is refused at once is never more than accepted. */
+export type Phase = "accepted" | "sniff" | "handshake" | "pick" | "dial" | "originate" | "relay" | "ended";
 
 export class ConnectionRecord implements Flow {
   readonly id: string = randomId();
@@ -22,7 +22,7 @@ export class ConnectionRecord implements Flow {
   /** Client address; from a trusted PROXY header where there was one. */
   source: SocketAddress;
   destination: SocketAddress;
-  phase: Phase = "sniff";
+  phase: Phase = "accepted";
   /** Id that the hop before gave to this call (PROXY v2 UNIQUE_ID from a trusted source). */
   parent: string | null = null;
   route: string | null = null;
