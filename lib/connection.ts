@@ -372,7 +372,10 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     const context = this.listener.contextOf(route);
     const secured = this.#guard((error: ProxyError | null) => {
       this.record.downstreamTls = this.#downstream.tls;
-      if (error !== null) return this.#end(classifyDownstream(error), error.message);
+      if (error !== null) {
+        const reason = classifyDownstream(error);
+        return reason === "internal" ? this.#fault(error) : this.#end(reason, error.message);
+      }
       this.#shaken(true);
       const { mode, position } = this.listener.config.proxyProtocol;
       if (mode === "off" || position === "outer") return this.#pick();
@@ -483,8 +486,11 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     const serverName = cluster.config.tls?.serverName ?? ownName;
     const secured = this.#guard((error: ProxyError | null) => {
       this.record.upstreamTls = upstream.tls;
-      if (error !== null)
-        return this.#dialFailed(classifyUpstream(error), `${endpoint.key}: ${error.message}`);
+      if (error !== null) {
+        const reason = classifyUpstream(error);
+        if (reason === "internal") return this.#fault(error);
+        return this.#dialFailed(reason, `${endpoint.key}: ${error.message}`);
+      }
       // Who completes a handshake works; who only accepts has proved nothing yet.
       cluster.view.dialSucceeded(endpoint);
       this.#connected();

@@ -151,6 +151,7 @@ export function classifyDial(error: ProxyError): Reason {
 
 /** Why a handshake with an endpoint failed. */
 export function classifyUpstream(error: ProxyError): Reason {
+  if (error.code === "INTERNAL") return "internal";
   const refused = error.code === "DENIED" || error.code === "EXPIRED" || error.code === "REVOKED";
   return refused ? "upstream_denied" : "upstream_handshake_failed";
 }

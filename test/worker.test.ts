@@ -247,6 +247,50 @@ test("after a retry the line tells nothing of the endpoint before", () => {
   );
 });
 
+test("a fault of ours in a handshake with an endpoint is told, and not the endpoint's", () => {
+  const bench = new Bench();
+  const config = configOf({ tls: { server_name: "web.example.test" } });
+  const listening = bench.open(config, [setOf(1, ENDPOINT, OTHER)]);
+  bench.commit(1);
+  const client = listening.client();
+  const { done, stream } = bench.transport.dials[0]!;
+  done(null);
+  stream.secured(new ProxyError("INTERNAL", "a fault while judging a peer"));
+  assert.equal(bench.dialled().length, 1, "no other endpoint is tried");
+  assert.deepEqual([client.released, stream.released], ["reset", "reset"]);
+  assert.deepEqual(
+    bench.access().map(({ reason, error }) => [reason, error]),
+    [["internal", "a fault while judging a peer"]],
+  );
+  const told = bench.events.flatMap((event) => (event.type === "fault" ? [event.message] : []));
+  assert.match(told.join(), /a fault while judging a peer/);
+  assert(bench.events.every(({ type }) => type !== "failures"));
+});
+
+test("a fault of ours in a handshake with a client is told", () => {
+  const bench = new Bench();
+  const listening = bench.open(configOf(), [setOf(1, ENDPOINT)]);
+  bench.commit(1);
+  // What terminates needs an identity, and the first generation has none: the second does.
+  const route = { name: "all", tls: "terminate" as const, identity: "own", cluster: "web" };
+  const input = { listeners: [{ name: "in", address: "127.0.0.1:443", default: route }] };
+  const config = normalizeConfig({
+    ...input,
+    identities: { own: { cert: "own.crt", key: "own.key" } },
+    clusters: { web: { dns: "web.example.test:80" } },
+  });
+  bench.prepare(2, config, [setOf(1, ENDPOINT)], { own: { name: "own", cert: "", key: "" } as Identity });
+  bench.commit(2);
+  const client = listening.client();
+  client.look!(helloStream({ extensions: [sni("a.test")] }), false);
+  client.secured(new ProxyError("INTERNAL", "no memory"));
+  assert.deepEqual(
+    bench.access().map(({ reason }) => reason),
+    ["internal"],
+  );
+  assert.equal(bench.events.filter(({ type }) => type === "fault").length, 1);
+});
+
 test("a fault that the transport contained is recorded as internal, and not the peer's", () => {
   const bench = new Bench();
   const set = setOf(1, ENDPOINT);
