@@ -530,9 +530,10 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     this.#failedEndpoints.push(endpoint);
     const retries = this.#failedEndpoints.length - 1;
     const left = this.#due - this.#around.transport.now();
-    if (retries < cluster.config.connect.retries && left > 0 && cluster.view.mayRetry()) {
+    if (retries < cluster.config.connect.retries && left > 0) {
       const next = cluster.view.pick(this.#clientHost(), this.#failedEndpoints);
-      if (next !== null) return this.#dial(cluster, next);
+      // Last, because a yes is spent.
+      if (next !== null && cluster.view.mayRetry()) return this.#dial(cluster, next);
     }
     this.#end(reason, retries === 0 ? message : `${message} (the last of ${retries + 1} attempts)`);
   }

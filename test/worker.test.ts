@@ -291,6 +291,25 @@ test("a fault of ours in a handshake with a client is told", () => {
   assert.equal(bench.events.filter(({ type }) => type === "fault").length, 1);
 });
 
+test("where nobody else is left to try, no retry is spent", () => {
+  const bench = new Bench();
+  const listening = bench.open(configOf(), [setOf(1, ENDPOINT)]);
+  bench.commit(1);
+  const refused = new ProxyError("DIAL", "refused");
+  // Three times what the budget allows at once.
+  for (let count = 0; count < 300; count++) {
+    listening.client();
+    bench.transport.dials.at(-1)!.done(refused);
+  }
+  assert.equal(bench.dialled().length, 300);
+  bench.worker.receive({ type: "set", set: setOf(2, ENDPOINT, OTHER) });
+  for (let count = 0; count < 5; count++) {
+    listening.client();
+    bench.transport.dials.at(-1)!.done(refused);
+  }
+  assert.equal(bench.dialled().length, 310, "each of them tries the other endpoint");
+});
+
 test("a fault that the transport contained is recorded as internal, and not the peer's", () => {
   const bench = new Bench();
   const set = setOf(1, ENDPOINT);
