@@ -361,8 +361,13 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
     }
     this.#route = route;
     this.record.route = route.name;
-    if (route.tls === "terminate") this.#terminate(route);
-    else this.#pick();
+    if (route.tls === "terminate") return this.#terminate(route);
+    const { mode, position } = this.listener.config.proxyProtocol;
+    if (mode === "require" && position === "inner") {
+      const why = `route ${route.name} does not end TLS, so no PROXY header can be inside it`;
+      return this.#end("bad_proxy_header", `${why}, and this listener requires one`);
+    }
+    this.#pick();
   }
 
   // ── terminate and authorise ────────────────────────────────────────────────────────────────────────────────────────
@@ -397,7 +402,7 @@ export class Connection implements Task, StreamOwner, Dialler, RelayOwner {
   // ── pick ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #pick(): void {
-    // A listener may expect its headers inside TLS, and the route may not end TLS here: then there is none.
+    // A listener may take headers inside TLS, and the route may not end TLS here: then there is none.
     if (this.#over || !this.#countSource()) return;
     const route = this.#route!;
     const cluster = this.listener.clusterOf(route);

@@ -2,7 +2,7 @@
  * What in an accepted configuration is probably not meant: entries that nothing uses, settings without effect. Never a
  * reason to refuse it. Needs only the `Config`; places are added where the caller has them.
  */
-import type { Config, RouteConfig } from "./config.ts";
+import type { Config, ListenerConfig, RouteConfig } from "./config.ts";
 import { type Path, quote } from "./faults.ts";
 
 export interface Warning {
@@ -12,10 +12,7 @@ export interface Warning {
 
 export function findWarnings(config: Config): Warning[] {
   const warnings: Warning[] = [];
-  const routes = config.listeners.flatMap((listener) => [
-    ...listener.routes,
-    ...(listener.default === null ? [] : [listener.default]),
-  ]);
+  const routes = config.listeners.flatMap(routesOf);
   const clusters = new Set(routes.map((route) => route.cluster));
   const identities = new Set<string | null>(routes.map((route) => route.identity));
   for (const cluster of Object.values(config.clusters)) {
@@ -40,7 +37,15 @@ export function findWarnings(config: Config): Warning[] {
     if (mode === "off" && trusted.length > 0) {
       warnings.push({ path: [...path, "proxy_protocol"], message: "has no effect: its mode is off" });
     }
-    if (mode !== "off" && position === "inner" && !routes.some((route) => route.tls === "terminate")) {
+    const untouched = routesOf(listener).filter((route) => route.tls !== "terminate");
+    if (mode === "require" && position === "inner" && untouched.length > 0) {
+      const names = untouched.map(({ name }) => quote(name)).join(", ");
+      warnings.push({
+        path: [...path, "proxy_protocol", "position"],
+        message: `refuses everybody who takes ${names}: TLS does not end there, so no header can be inside it`,
+      });
+    }
+    if (mode === "accept" && position === "inner" && untouched.length === routesOf(listener).length) {
       warnings.push({
         path: [...path, "proxy_protocol", "position"],
         message: "has no effect: no route terminates TLS, so there is nothing inside it",
@@ -57,6 +62,11 @@ export function findWarnings(config: Config): Warning[] {
     }
   }
   return warnings;
+}
+
+/** All of a listener. */
+function routesOf(listener: ListenerConfig): RouteConfig[] {
+  return listener.default === null ? [...listener.routes] : [...listener.routes, listener.default];
 }
 
 /** TLS in TLS is sound, when two tunnels are meant; more often a `terminate` was forgotten. */

@@ -335,6 +335,21 @@ test("warnings tell what is accepted and hardly meant", () => {
   assert.deepEqual(configWarnings(parseConfig(SMALL)), []);
 });
 
+test("warnings tell of a listener's settings that do nothing, or more than is meant", () => {
+  const warned = (settings: string): string[] =>
+    configWarnings(parseConfig(SMALL.replace("routes:", `${settings}\n    routes:`))).map(
+      ({ line, path, message }) => `${line} ${path}: ${message}`,
+    );
+  const inner = (mode: string): string =>
+    `proxy_protocol: { mode: ${mode}, trusted: [10.0.0.0/8], position: inner }`;
+  assert.deepEqual(warned(inner("require")), [
+    '4 listeners[0].proxy_protocol.position: refuses everybody who takes "plain/0": TLS does not end there, so no header can be inside it',
+  ]);
+  assert.deepEqual(warned(inner("accept")), [
+    "4 listeners[0].proxy_protocol.position: has no effect: no route terminates TLS, so there is nothing inside it",
+  ]);
+});
+
 test("faults are shown by place and path, in at most 80 columns", () => {
   const text = EXAMPLE.replace("hello: 5s", "hello: 5").replace(
     "balance: least_connections",

@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { encodeProxyHeader, type ProxyHeader } from "../../lib/wire/proxy-header.ts";
-import { edge, edgeConfig, type ListenerInput, TERMINATE } from "../gear/edge.ts";
+import { edge, edgeConfig, type ListenerInput, type RouteInput, TERMINATE } from "../gear/edge.ts";
+import { helloStream, sni } from "../gear/hellos.ts";
 import { ended, knock, lastWords, reasons, tlsVerdict } from "../gear/peers.ts";
 import { scenario } from "../gear/scene.ts";
 
@@ -235,6 +236,46 @@ scenario("a header decides the route by the client and the destination that it n
       ["no_route", undefined],
     ],
   );
+});
+
+scenario("a header expected inside TLS, on routes that do not end it: required is refused", async (scene) => {
+  const service = await scene.service((socket) => socket.once("data", () => socket.end("welcome")));
+  const routes: RouteInput[] = [
+    { name: "bare", tls: "none", cluster: "out" },
+    { name: "through", tls: "passthrough", match: { sni: ["a.test"] }, cluster: "out" },
+  ];
+  const cases = (["require", "accept"] as const).flatMap((mode) => routes.map((route) => ({ mode, route })));
+  const base = await edgeConfig(scene, service, []);
+  const stage = await scene.proxy({
+    ...base,
+    listeners: cases.map(({ mode, route }, index) => ({
+      name: `in-${index}`,
+      address: "127.0.0.1:0",
+      // A stranger, who would be refused where the header is read.
+      proxy_protocol: { mode, trusted: ["192.0.2.0/24"], position: "inner" },
+      routes: [{ ...TERMINATE, match: { sni: ["localhost"] }, cluster: "out" }, route],
+    })),
+  });
+  const hello = helloStream({ extensions: [sni("a.test")] });
+  for (const [index, { mode, route }] of cases.entries()) {
+    const what = `${mode}, ${route.name}`;
+    const client = await scene.client(stage.port(`in-${index}`));
+    const last = lastWords(client);
+    client.write(route.tls === "none" ? "first data" : hello);
+    const { bytes, how } = await last;
+    client.end();
+    assert.equal(bytes.toString(), mode === "accept" ? "welcome" : "", what);
+    assert.equal(how, mode === "accept" ? "end" : "ECONNRESET", what);
+  }
+  for (const line of await ended(stage, cases.length)) {
+    const { mode, route } = cases[Number(line.listener.slice(3))]!;
+    assert.equal(line.reason, mode === "accept" ? "ok" : "bad_proxy_header", line.error);
+    assert.equal(line.route, route.name);
+    if (mode === "accept") continue;
+    assert.match(line.error!, new RegExp(`route ${route.name} does not end TLS, so no PROXY header can be`));
+    assert.equal(line.endpoint, undefined);
+  }
+  assert.equal(service.accepted, 2, "who was refused was never dialled for");
 });
 
 scenario("a header inside the terminated TLS, and before it", async (scene) => {
