@@ -51,6 +51,13 @@ export function findWarnings(config: Config): Warning[] {
         message: "has no effect: no route terminates TLS, so there is nothing inside it",
       });
     }
+    if (listener.timeouts.drain !== config.timeouts.drain) {
+      warnings.push({
+        path: [...path, "timeouts", "drain"],
+        message:
+          "has no effect: a drain is of the whole process, and the timeouts of the process say how long",
+      });
+    }
     const all = listener.routes.findIndex((route) =>
       Object.values(route.match).every((list) => list.length === 0),
     );

@@ -348,6 +348,10 @@ test("warnings tell of a listener's settings that do nothing, or more than is me
   assert.deepEqual(warned(inner("accept")), [
     "4 listeners[0].proxy_protocol.position: has no effect: no route terminates TLS, so there is nothing inside it",
   ]);
+  assert.deepEqual(warned("timeouts: { drain: 5s }"), [
+    "4 listeners[0].timeouts.drain: has no effect: a drain is of the whole process, and the timeouts of the process say how long",
+  ]);
+  assert.deepEqual(warned("timeouts: { drain: 30s, idle: 1m }"), []);
 });
 
 test("faults are shown by place and path, in at most 80 columns", () => {
