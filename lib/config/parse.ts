@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import type { z } from "zod";
 import { type ConfigFault, ProxyError } from "../errors.ts";
 import { checkEntries } from "./checks.ts";
 import { checkCoherence } from "./coherence.ts";
@@ -103,11 +104,20 @@ function typedVariables(tree: Tree): unknown {
   if (tree.expanded.length === 0) return tree.value;
   const read = configSchema.safeParse(tree.value);
   if (read.success) return tree.value;
-  const wrong = new Set(read.error.issues.map((issue) => JSON.stringify(issue.path)));
+  const wrong = new Set(wrongPaths(read.error.issues, []).map((path) => JSON.stringify(path)));
   for (const path of tree.expanded) {
     if (wrong.has(JSON.stringify(path))) retype(tree.value, path);
   }
   return tree.value;
+}
+
+/** Where issues are; of a union also where each of its alternatives has them. */
+function wrongPaths(issues: readonly z.core.$ZodIssue[], base: readonly PropertyKey[]): PropertyKey[][] {
+  return issues.flatMap((issue) => {
+    const path = [...base, ...issue.path];
+    const inner = issue.code === "invalid_union" ? wrongPaths(issue.errors.flat(), path) : [];
+    return [path, ...inner];
+  });
 }
 
 function retype(root: unknown, path: Path): void {

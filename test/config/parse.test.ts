@@ -192,6 +192,21 @@ test("variables stand in any string, and for numbers and booleans too", () => {
   assert.equal(config.log.access, false);
 });
 
+test("variables stand for numbers inside endpoints, too, and what is wrong beside them stays a text", () => {
+  const endpoint = (more: string): string =>
+    SMALL.replace('["10.0.0.7:8080"]', `[{ address: "10.0.0.7:8080", weight: "\${W}"${more} }]`);
+  const { source } = parseConfig(endpoint(""), { env: { W: "2" } }).clusters["web"]!;
+  assert(source.kind === "static");
+  assert.equal(source.endpoints[0]!.weight, 2);
+  const named = SMALL.replace(
+    "cluster: web\n",
+    `cluster: web\n    default: { name: "\${N}", client_auth: 7, cluster: web }\n`,
+  );
+  assert.deepEqual(faultsOf(named, { env: { N: "12" } }), [
+    "6:43 listeners[0].default.client_auth: must be none, optional or required; found 7",
+  ]);
+});
+
 test("a variable's value is not expanded again, and $$ keeps a reference as it is", () => {
   const text = SMALL.replace(
     "web: {",
