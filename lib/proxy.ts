@@ -8,7 +8,7 @@ import { cpus } from "node:os";
 import { type Admin, openAdmin } from "./admin.ts";
 import type { Cluster } from "./cluster/membership.ts";
 import { Clusters } from "./clusters.ts";
-import type { Config } from "./config/config.ts";
+import { type Config, MAX_WORKERS } from "./config/config.ts";
 import { same } from "./config/equality.ts";
 import { ProxyError } from "./errors.ts";
 import { Identities, type LoadedIdentities, loadIdentities } from "./identities.ts";
@@ -23,7 +23,7 @@ import type { Identity } from "./tls/identity.ts";
 import { TicketKeys } from "./tls/tickets.ts";
 import { type Choice, chooseTransport } from "./transport/choice.ts";
 import { formatAddress, type SocketAddress } from "./wire/address.ts";
-import { BEATS, CONNECTION_LIMIT, DROPPED_LINES, type Event, MAX_WORKERS, type Shared } from "./worker.ts";
+import { BEATS, CONNECTION_LIMIT, DROPPED_LINES, type Event, type Shared } from "./worker.ts";
 import { Workers } from "./workers.ts";
 
 export interface ProxyOptions {

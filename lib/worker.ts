@@ -57,7 +57,6 @@ export const CONNECTIONS = 0; // live connections of the process
 export const CONNECTION_LIMIT = 1; // written by control
 export const DROPPED_LINES = 2;
 export const BEATS = 8; // one heartbeat count per worker from here on
-export const MAX_WORKERS = 120;
 
 // Access lines leave when a slot is full, or this long after its first line: a reader of the log never waits long.
 const BATCH_MS = 100;

@@ -5,6 +5,9 @@
  */
 import type { Address, IpAddress, SocketAddress } from "../wire/address.ts";
 
+/** Worker threads at most: the memory that they share with control has room for so many. */
+export const MAX_WORKERS = 120;
+
 export interface Config {
   /** Absolute path of the file it came from; null for a configuration built by a program or a command line. */
   readonly file: string | null;

@@ -4,6 +4,7 @@
  * normalize.ts turns them into a `Config`.
  */
 import { z } from "zod";
+import { MAX_WORKERS } from "./config.ts";
 import * as is from "./scalars.ts";
 import { clusterSchema } from "./schema-cluster.ts";
 import { identitySchema, listenerSchema, MAX_CONNECTIONS, timeoutsSchema } from "./schema-listener.ts";
@@ -14,7 +15,10 @@ export const configSchema = is
       .choice(["auto", "epoll", "net"])
       .default("auto")
       .meta({ description: "epoll: Linux, the fast one. net: everywhere. auto: epoll where it loads." }),
-    workers: is.autoOr(1, 1024).default("auto").meta({ description: "Worker threads; auto: one per CPU." }),
+    workers: is
+      .autoOr(1, MAX_WORKERS)
+      .default("auto")
+      .meta({ description: "Worker threads; auto: one per CPU." }),
     log: is
       .mapping({
         level: is.choice(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),

@@ -12,10 +12,11 @@ const WRONG: readonly Wrong[] = [
   [
     "workers: auto",
     "workers: atuo",
-    '2:10 workers: must be auto or a whole number from 1 to 1024; found "atuo"',
+    '2:10 workers: must be auto or a whole number from 1 to 120; found "atuo"',
   ],
-  ["workers: auto", "workers: 0", "2:10 workers: must be a whole number from 1 to 1024; found 0"],
-  ["workers: auto", "workers: 1.5", "2:10 workers: must be auto or a whole number from 1 to 1024; found 1.5"],
+  ["workers: auto", "workers: 121", "2:10 workers: must be a whole number from 1 to 120; found 121"],
+  ["workers: auto", "workers: 0", "2:10 workers: must be a whole number from 1 to 120; found 0"],
+  ["workers: auto", "workers: 1.5", "2:10 workers: must be auto or a whole number from 1 to 120; found 1.5"],
   [
     "level: info",
     "level: verbose",
