@@ -1,5 +1,5 @@
 /** `millrace check`: all faults of a configuration, without privileges and without a network. */
-import { configWarnings, formatFault, formatFaults, loadConfig } from "../config/parse.ts";
+import { configWarnings, formatFault, formatFaults, loadConfig, located } from "../config/parse.ts";
 import { ProxyError } from "../errors.ts";
 import { loadIdentity } from "../tls/identity.ts";
 
@@ -9,26 +9,20 @@ export async function check(file: string, json: boolean): Promise<number> {
     const config = loadConfig(file);
     const warnings = configWarnings(config);
     const problems: string[] = [];
+    const unusable: { path: string[]; message: string }[] = [];
     for (const identity of Object.values(config.identities)) {
       try {
         const loaded = await loadIdentity(identity);
-        for (const warning of loaded.warnings)
-          problems.push(`warning: identity ${identity.name}: ${warning}`);
+        for (const warning of loaded.warnings) problems.push(`warning: ${warning}`);
       } catch (thrown) {
         if (!(thrown instanceof ProxyError)) throw thrown;
-        throw new ProxyError("CONFIG", `${file}: ${thrown.message}`, {
-          cause: thrown,
-          faults: [
-            {
-              file: config.file,
-              line: null,
-              column: null,
-              path: `identities.${identity.name}`,
-              message: thrown.message,
-            },
-          ],
-        });
+        unusable.push({ path: ["identities", identity.name], message: thrown.message });
       }
+    }
+    if (unusable.length > 0) {
+      throw new ProxyError("CONFIG", `${file}: ${unusable[0]!.message}`, {
+        faults: located(config, unusable),
+      });
     }
     if (json) {
       console.log(JSON.stringify({ ok: true, warnings, notes: problems }));

@@ -18,7 +18,7 @@ import { takeApart } from "./parts.ts";
 import { type ConfigInput, configSchema } from "./schema.ts";
 import { refuseUnavailable } from "./unavailable.ts";
 import type { Environment } from "./variables.ts";
-import { findWarnings } from "./warnings.ts";
+import { findWarnings, type Warning } from "./warnings.ts";
 
 export { formatFault, formatFaults } from "./faults.ts";
 export { type ConfigInput, configJsonSchema } from "./schema.ts";
@@ -71,8 +71,13 @@ export function normalizeConfig(input: ConfigInput, options: Omit<ParseOptions, 
 
 /** What is accepted and yet probably not meant: unused entries, settings without effect. Written like faults. */
 export function configWarnings(config: Config): ConfigFault[] {
+  return located(config, findWarnings(config));
+}
+
+/** What was found of entries of an accepted configuration, with the places of their keys, in the order of the text. */
+export function located(config: Config, found: readonly Warning[]): ConfigFault[] {
   const list = new FaultList(config.file, placesOf.get(config) ?? new Places());
-  for (const { path, message } of findWarnings(config)) list.add(path, message, "key");
+  for (const { path, message } of found) list.add(path, message, "key");
   return list.sorted();
 }
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { leaf } from "../gear/certificates.ts";
 import { millraceIn80 } from "../gear/command.ts";
 import { helloStream, sni } from "../gear/hellos.ts";
 import { configured } from "../gear/running.ts";
@@ -64,6 +65,37 @@ test("check: every fault at once, each with its line", async (t) => {
   const { ok, faults } = JSON.parse(json.stdout) as { ok: boolean; faults: { line: number }[] };
   assert.equal(ok, false);
   assert.deepEqual([...new Set(faults.map(({ line }) => line))].sort(), [3, 5, 7, 8, 9]);
+});
+
+test("check: every identity that cannot be used, each with its line; what surprises is told once", async (t) => {
+  const { file, directory } = configured(
+    t,
+    `${GOOD}identities:
+  one: { ca: one.pem }
+  two: { ca: two.pem }
+`,
+  );
+  writeFileSync(join(directory, "two.pem"), "nothing");
+  const { code, stderr } = await millraceIn80(["check", "-c", file]);
+  assert.equal(code, 2);
+  const words = stderr.replaceAll(/\s+/g, " ");
+  assert.match(words, /:18:3 identities\.one: identity one: ca \S+one\.pem: no such file/);
+  assert.match(words, /:19:3 identities\.two: identity two: ca \S+two\.pem: is not PEM/);
+  const json = await millraceIn80(["check", "-c", file, "--json"]);
+  const { faults } = JSON.parse(json.stdout) as { faults: { path: string; line: number }[] };
+  assert.deepEqual(
+    faults.map(({ path, line }) => [path, line]),
+    [
+      ["identities.one", 18],
+      ["identities.two", 19],
+    ],
+  );
+
+  const { cert } = await leaf("alice");
+  for (const name of ["one", "two"]) writeFileSync(join(directory, `${name}.pem`), cert);
+  const fine = await millraceIn80(["check", "-c", file]);
+  assert.equal(fine.code, 0, fine.stderr);
+  assert.match(fine.stdout, /^warning: identity one: ca \S+: \S+ is no certificate authority/m);
 });
 
 test("check: no file, a folder, and no YAML", async (t) => {
