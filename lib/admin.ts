@@ -25,8 +25,9 @@ import { CONNECTION_LIMIT, CONNECTIONS, DROPPED_LINES } from "./worker.ts";
 const REQUEST_MS = 10_000;
 // Descriptors that the door may cost; past it the connection that was opened first has to go.
 const MAX_CLIENTS = 128;
-// Rows of /connections per worker; `?limit=` asks for fewer or more.
+// Rows of /connections per worker; `?limit=` asks for fewer or more, but control does nothing else while it writes them out.
 const DEFAULT_ROWS = 1_000;
+const MAX_ROWS = 100_000;
 
 const PATHS = ["/live", "/ready", "/metrics", "/status", "/connections", "/clusters"];
 /** Part of the interface, and not there yet. */
@@ -135,7 +136,7 @@ async function answer(proxy: Shown, request: IncomingMessage, response: ServerRe
       const limit = Number(searchParams.get("limit") ?? DEFAULT_ROWS);
       if (!Number.isInteger(limit) || limit < 1)
         return reply(response, 400, { error: "limit must be a positive integer" });
-      return reply(response, 200, await proxy.connections(limit));
+      return reply(response, 200, await proxy.connections(Math.min(limit, MAX_ROWS)));
     }
     case "/clusters":
       return reply(

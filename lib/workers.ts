@@ -26,10 +26,20 @@ export interface ThreadData {
 // with V8's 16 MiB, with 1 MiB a tenth more. Not for `net`, which has no thread of its own. What thousands of idle connections add is then mostly themselves: 1.7 kB each, not 2.3.
 const YOUNG_MB = 6;
 
-interface Link {
+/** One worker as control reaches it. */
+export interface Link {
   post(command: Command): void;
+  /** Resolves when it has ended. */
   stopped(): Promise<void>;
 }
+
+/** Starts a worker. `heard` gets its events, `died` hears of an end that nobody asked for. Throws where it cannot be started. */
+export type StartWorker = (
+  index: number,
+  lines: SharedLines,
+  heard: (event: Event) => void,
+  died: (error: Error) => void,
+) => Link;
 
 export interface WorkersOptions {
   readonly transport: "net" | "epoll";
@@ -39,13 +49,15 @@ export interface WorkersOptions {
   /** Access lines in UTF-8. The bytes are the caller's until it calls `written`. */
   readonly onLines: (bytes: Buffer, written: () => void) => void;
   readonly onDeath: (error: Error) => void;
+  /** Default: as `transport` says. Another one is for tests. */
+  readonly start?: StartWorker;
 }
 
 export class Workers {
   readonly count: number;
   /** Where the access lines of each worker wait for the log. */
   readonly lines: readonly SharedLines[];
-  readonly #links: readonly Link[];
+  readonly #links: Link[] = [];
   readonly #options: WorkersOptions;
   /** Who still has to answer what: resolved when every worker has. */
   #preparing: ((event: Extract<Event, { type: "prepared" }>) => void) | null = null;
@@ -60,18 +72,23 @@ export class Workers {
   /** Nobody answers any more: a worker died, or all were stopped. */
   #silent = false;
 
+  /** Starts them. Throws when one cannot be started, the others told to stop. */
   constructor(options: WorkersOptions) {
-    this.count = options.count;
+    const { transport, count, shared } = options;
+    this.count = count;
     this.#options = options;
-    this.lines = Array.from({ length: options.count }, createSharedLines);
-    const heard = (index: number) => (event: Event) => this.#heard(index, event);
-    this.#links = this.lines.map((lines, index) =>
-      options.transport === "net"
-        ? inline(index, options.shared, lines, heard(index))
-        : thread({ index, workers: options.count, shared: options.shared, lines }, heard(index), (error) =>
-            this.#died(error),
-          ),
-    );
+    this.lines = Array.from({ length: count }, createSharedLines);
+    const start = options.start ?? (transport === "net" ? inline(shared) : thread(shared, count));
+    const died = (error: Error) => this.#died(error);
+    try {
+      for (const [index, lines] of this.lines.entries()) {
+        this.#links.push(start(index, lines, (event) => this.#heard(index, event), died));
+      }
+    } catch (thrown) {
+      this.#silent = true;
+      this.broadcast({ type: "stop" });
+      throw thrown;
+    }
   }
 
   /**
@@ -80,6 +97,7 @@ export class Workers {
    */
   prepare(plans: readonly Plan[]): Promise<Record<string, SocketAddress>> {
     return new Promise((resolve, reject) => {
+      if (this.#silent) return reject(new ProxyError("INTERNAL", "the workers are gone: nothing can change"));
       const addresses: Record<string, SocketAddress> = {};
       let left = this.count;
       let failed: ProxyError | null = null;
@@ -126,6 +144,7 @@ export class Workers {
     return new Promise((done) => {
       this.#drained = { left: this.count, done };
       this.broadcast({ type: "drain" });
+      if (this.#silent) done();
     });
   }
 
@@ -180,7 +199,8 @@ export class Workers {
       case "killed": {
         const answer = this.#queries.get(event.query);
         if (answer === undefined) return;
-        if (event.type === "listed") answer.rows.push(...event.rows);
+        // One by one: as arguments of one call so many as there may be would not fit on the stack.
+        if (event.type === "listed") for (const row of event.rows) answer.rows.push(row);
         else answer.found ||= event.found;
         answer.left -= 1;
         if (answer.left > 0) return;
@@ -204,39 +224,44 @@ export class Workers {
   }
 }
 
-function inline(index: number, shared: Shared, lines: SharedLines, heard: (event: Event) => void): Link {
-  const worker = new Worker(createNetTransport(), index, shared, lines, heard);
-  return { post: (command) => worker.receive(command), stopped: () => Promise.resolve() };
+function inline(shared: Shared): StartWorker {
+  return (index, lines, heard) => {
+    const worker = new Worker(createNetTransport(), index, shared, lines, heard);
+    return { post: (command) => worker.receive(command), stopped: () => Promise.resolve() };
+  };
 }
 
-function thread(
-  given: Omit<ThreadData, "wakeup">,
-  heard: (event: Event) => void,
-  onDeath: (error: Error) => void,
-): Link {
-  const wakeup = createWakeup();
-  const data: ThreadData = { ...given, wakeup: wakeup.descriptor };
-  const started = new Thread(new URL("./thread.js", import.meta.url), {
-    workerData: data,
-    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
-  });
-  let stopping = false;
-  const stopped = new Promise<void>((resolve) => {
-    started.on("exit", (code) => {
+function thread(shared: Shared, workers: number): StartWorker {
+  return (index, lines, heard, died) => {
+    const wakeup = createWakeup();
+    const data: ThreadData = { index, workers, shared, lines, wakeup: wakeup.descriptor };
+    let started: Thread;
+    try {
+      started = new Thread(new URL("./thread.js", import.meta.url), {
+        workerData: data,
+        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+      });
+    } catch (thrown) {
       wakeup.close();
-      if (!stopping)
-        onDeath(new ProxyError("INTERNAL", `worker ${given.index} ended by itself with code ${code}`));
-      resolve();
+      throw thrown;
+    }
+    let stopping = false;
+    const stopped = new Promise<void>((resolve) => {
+      started.on("exit", (code) => {
+        wakeup.close();
+        if (!stopping) died(new ProxyError("INTERNAL", `worker ${index} ended by itself with code ${code}`));
+        resolve();
+      });
     });
-  });
-  started.on("message", heard);
-  started.on("error", onDeath);
-  return {
-    post: (command) => {
-      if (command.type === "stop") stopping = true;
-      started.postMessage(command);
-      wakeup.signal();
-    },
-    stopped: () => stopped,
+    started.on("message", heard);
+    started.on("error", died);
+    return {
+      post: (command) => {
+        if (command.type === "stop") stopping = true;
+        started.postMessage(command);
+        wakeup.signal();
+      },
+      stopped: () => stopped,
+    };
   };
 }
