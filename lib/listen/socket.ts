@@ -32,7 +32,7 @@ export interface Bound {
   readonly descriptor: number;
   /** Port 0 is resolved. */
   readonly address: SocketAddress;
-  /** Closes the descriptor and removes a UNIX path that is still ours. Duplicates go on listening. */
+  /** Closes the descriptor and removes a UNIX path that is still ours, if it can. Duplicates go on listening. Never throws. */
   close(): void;
 }
 
@@ -69,8 +69,7 @@ export function bindListener(name: string, address: SocketAddress): Bound {
       if (!open) return;
       open = false;
       close(descriptor);
-      if (address.kind === "unix" && owned !== null && identityOf(address.path) === owned)
-        unlinkSync(address.path);
+      if (address.kind === "unix" && owned !== null) removeOwned(address.path, owned);
     },
   };
 }
@@ -87,6 +86,15 @@ function sockaddrOf(name: string, address: SocketAddress): Buffer {
 function identityOf(path: string): string | null {
   const there = path.startsWith("@") ? undefined : lstatSync(path, { throwIfNoEntry: false });
   return there === undefined ? null : `${there.dev} ${there.ino}`;
+}
+
+/** Never throws: whoever closes a socket is on his way to something else, and a path that stays is taken over (unix.ts). */
+function removeOwned(path: string, owned: string): void {
+  try {
+    if (identityOf(path) === owned) unlinkSync(path);
+  } catch {
+    // The directory is no longer ours to write to, or somebody was faster.
+  }
 }
 
 function option(descriptor: number, level: number, name: number, value: number): void {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -91,6 +91,18 @@ describe("bindListener", { skip }, () => {
     const third = bound(t, { kind: "unix", path });
     second.close();
     assert.ok(await reaches(third.address));
+  });
+
+  it("closes where its path can no longer be looked at", async (t) => {
+    const around = folder(t);
+    const directory = join(around, "d");
+    mkdirSync(directory);
+    const made = bindListener("web", { kind: "unix", path: join(directory, "s") });
+    renameSync(directory, join(around, "moved"));
+    // ELOOP, also for root.
+    symlinkSync("d", directory);
+    made.close();
+    assert.equal(await reaches({ kind: "unix", path: join(around, "moved", "s") }), false);
   });
 
   it("says when a path cannot be", (t) => {
