@@ -18,7 +18,10 @@ export interface Log {
   lines(bytes: Buffer, written: () => void): void;
   /** Applies the level of a new configuration. Format and destination stay. */
   level(level: LogConfig["level"]): void;
-  /** Writes out what is buffered; nothing is taken any more. A reader that does not read is waited for no longer than `ms`. */
+  /**
+   * Writes out what is buffered; nothing is taken any more. A reader that does not read is waited for no longer than `ms`. A second
+   * call joins the first.
+   */
   close(ms: number): Promise<void>;
 }
 
@@ -117,23 +120,33 @@ function assemble(
     { level: config.level, base: null, formatters: { level: (label) => ({ level: label }) } },
     out,
   );
+  let closing: Promise<void> | null = null;
   return {
     events,
-    lines,
+    lines: (bytes, written) => {
+      if (closing === null) lines(bytes, written);
+      else written();
+    },
     level: (level) => {
       events.level = level;
     },
-    close: (ms) =>
-      new Promise((resolve) => {
+    close: (ms) => {
+      closing ??= new Promise((resolve) => {
         // Who still has something to say finds nobody, not a closed stream.
         events.level = "silent";
-        // What is left is given up for good: pino would write it at the exit of the process, however long that takes.
-        const giveUp = setTimeout(() => destination.destroy(), ms);
+        const giveUp = setTimeout(() => {
+          // What is left is given up for good: pino would write it at the exit of the process, however long that takes.
+          destination.destroy();
+          // A closed pipe is not told: pino takes every method from a destination that met one.
+          resolve();
+        }, ms);
         destination.once("close", () => {
           clearTimeout(giveUp);
           resolve();
         });
         end();
-      }),
+      });
+      return closing;
+    },
   };
 }

@@ -25,6 +25,28 @@ test("a blocked standard output is given up after the bound", { timeout: 20_000 
   assert.deepEqual([code, signal], [0, null]);
 });
 
+test("a standard output that was closed is not waited for", { timeout: 20_000 }, async (t) => {
+  const program = `
+    import { once } from "node:events";
+    import { openLog } from ${JSON.stringify(LOG.href)};
+    await once(process.stdin, "data");
+    const log = openLog({ level: "info", access: true, format: "json" });
+    log.events.info("nobody hears this");
+    await log.close(100);
+    await log.close(100);
+    process.exit(0);
+  `;
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", program], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  t.after(() => child.kill("SIGKILL"));
+  child.stdout.destroy();
+  await once(child.stdout, "close");
+  child.stdin.write("go");
+  const [code, signal] = await once(child, "exit");
+  assert.deepEqual([code, signal], [0, null]);
+});
+
 test("what a reader takes arrives whole, the last event included", async (t) => {
   const child = spawn(process.execPath, ["--input-type=module", "--eval", PROGRAM.replace("100", "10_000")], {
     stdio: ["ignore", "pipe", "inherit"],
