@@ -35,8 +35,8 @@ export interface ProxyOptions {
 
 export type State = "new" | "starting" | "running" | "draining" | "stopped";
 
-// Lines that wait for a log nobody reads are given up after this long at the end.
-const LOG_CLOSE_MS = 1_000;
+/** ms after which lines that wait for a log nobody reads are given up at the end. */
+export const LOG_CLOSE_MS = 1_000;
 
 export class Proxy {
   readonly #log: Log;

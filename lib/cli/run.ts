@@ -1,11 +1,11 @@
 /**
  * `millrace run`, and what every long-running command shares: signals. SIGHUP reloads, SIGTERM and SIGINT drain, a second one
- * stops now.
+ * stops now. Exit 0 after a drain; 1 when it was cut short, by a second signal or because a worker died.
  */
 import type { Config } from "../config/config.ts";
 import { formatFaults, loadConfig } from "../config/parse.ts";
 import { asProxyError } from "../errors.ts";
-import { Proxy } from "../proxy.ts";
+import { LOG_CLOSE_MS, Proxy } from "../proxy.ts";
 import { tuneHeaps } from "../service/heaps.ts";
 
 // After a second signal: long enough to reset what lives and to write the log, short enough for somebody who waits.
@@ -19,13 +19,20 @@ export async function run(file: string): Promise<undefined> {
 /** Starts a proxy and returns when it accepts; it then runs until a signal ends the process. */
 export async function runUntilSignal(config: Config, again: (() => Config) | null): Promise<Proxy> {
   tuneHeaps();
+  let signals = 0;
+  let died = false;
+  // Before it exits the log must be closed: what is left in it would be written then, and waited for as long as nobody reads.
+  const exit = (): void => {
+    const code = signals > 1 || died ? 1 : 0;
+    void proxy.log.close(LOG_CLOSE_MS).finally(() => process.exit(code));
+  };
   const proxy = new Proxy(config, {
     onDeath: () => {
-      // Give the fatal line time to leave, then go: systemd starts us again.
-      setTimeout(() => process.exit(1), 100);
+      died = true;
+      // systemd starts us again.
+      exit();
     },
   });
-  let signals = 0;
   let reloadWaits = false;
   const started = proxy.start();
   let turn: Promise<unknown> = started.catch(() => {});
@@ -34,14 +41,14 @@ export async function runUntilSignal(config: Config, again: (() => Config) | nul
     if (signals > 1) {
       proxy.log.events.warn({ signal }, "second signal: stopping now");
       // A worker that does not answer must not keep the process from ending.
-      setTimeout(() => process.exit(1), SECOND_SIGNAL_MS).unref();
+      setTimeout(exit, SECOND_SIGNAL_MS).unref();
       void proxy.close();
       return;
     }
     void proxy
       .drain()
       .catch((error: Error) => proxy.log.events.error({ error: error.message }, "drain failed"))
-      .finally(() => process.exit(signals > 1 ? 1 : 0));
+      .finally(exit);
   };
   process.on("SIGTERM", end);
   process.on("SIGINT", end);
@@ -54,6 +61,10 @@ export async function runUntilSignal(config: Config, again: (() => Config) | nul
       await reload(proxy, again);
     });
   });
+  // Node would end the process at once.
+  process.on("SIGUSR2", (signal) =>
+    proxy.log.events.warn({ signal }, "an upgrade in place is not available in this version"),
+  );
   try {
     await started;
   } catch (thrown) {

@@ -1,6 +1,6 @@
 /**
  * Ensures that `millrace run` obeys signals: SIGHUP reloads or keeps what it has, SIGTERM and SIGINT drain and exit 0, a second
- * one ends it now and exits 1, one before the start is through exits 0.
+ * one ends it now and exits 1, one before the start is through exits 0, SIGUSR2 says that it does nothing.
  */
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
@@ -79,6 +79,19 @@ for (const transport of TRANSPORTS) {
     assert.equal(await running.exited, 0);
   });
 }
+
+test("SIGUSR2 is no upgrade in this version, and no end either", { timeout: 30_000 }, async (t) => {
+  const one = await serve(t, (socket) => socket.end("one"));
+  const { file } = configured(t, config("net", one));
+  const running = start(t, ["run", "-c", file]);
+  const port = (await running.ports())["in"]!;
+  running.child.kill("SIGUSR2");
+  const line = await running.line(({ level }) => level === "warn");
+  assert.match(line.msg, /upgrade in place is not available in this version/);
+  assert.equal(await ask(port), "one");
+  running.child.kill("SIGTERM");
+  assert.equal(await running.exited, 0);
+});
 
 test("no service behind and no DNS: it starts", async (t) => {
   const { file } = configured(t, {
