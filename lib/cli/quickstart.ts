@@ -1,7 +1,7 @@
 /**
  * `millrace quickstart`: a whole tunnel in one process, to look at. Makes a throw-away CA, starts an echo and an HTTP service,
  * a server tunnel before them and a client tunnel before that, sends real traffic through, and tells from the access lines
- * who was let in and who was not.
+ * who was let in and who was not. With `once` it exits 1 where that was not as it should be.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer as createHttp, get, type Server as HttpServer } from "node:http";
@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { type ConfigInput, normalizeConfig } from "../config/parse.ts";
+import { ProxyError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
 import { openLog } from "../observe/log.ts";
 import { Proxy } from "../proxy.ts";
@@ -18,6 +19,8 @@ import type { SocketAddress } from "../wire/address.ts";
 
 const ECHO = "echo.millrace.test";
 const WEB = "web.millrace.test";
+// A line leaves 100 ms after its connection ended.
+const LINE_MS = 5_000;
 
 interface Access {
   readonly listener: string;
@@ -81,17 +84,18 @@ export async function quickstart(args: {
 
     say("Let in:");
     const back = await exchange(echoIn, "hello, mill");
-    report(
+    const echoed = report(
       back === "hello, mill",
       `plain client → tunnel → echo: ${JSON.stringify(back)} came back`,
       await accesses.next("edge"),
     );
     const page = await fetchPage(webIn);
-    report(
+    const fetched = report(
       page.startsWith("hello from"),
       `plain HTTP → tunnel → service: ${JSON.stringify(page.trim())}`,
       await accesses.next("edge"),
     );
+    let good = echoed && fetched;
 
     say("\nRefused, each with a TLS alert and its own line in the log:");
     const tries: [string, string, Pair | null, string][] = [
@@ -103,13 +107,13 @@ export async function quickstart(args: {
     for (const [who, name, pair, ca] of tries) {
       const seen = await knock(edgePort, name, pair, ca);
       const access = await accesses.next("edge");
-      report(access.reason !== "ok", `${who}\n      saw: ${seen}`, access);
+      good = report(access.reason !== "ok", `${who}\n      saw: ${seen}`, access) && good;
     }
 
     if (args.once) {
       say(`\nAll of it in ${((performance.now() - started) / 1000).toFixed(1)} s.`);
       await release();
-      return 0;
+      return good ? 0 : 1;
     }
     say(`
 Still running. Try, in another terminal:
@@ -201,9 +205,15 @@ class Accesses implements Log {
     this.#match();
   }
 
-  /** The next line of that listener. */
+  /** The next line of that listener. Rejects when none comes. */
   next(listener: string): Promise<Access> {
-    return new Promise((found) => {
+    return new Promise((resolve, reject) => {
+      const none = new ProxyError("INTERNAL", `no access line of listener ${listener} within ${LINE_MS} ms`);
+      const late = setTimeout(reject, LINE_MS, none);
+      const found = (access: Access): void => {
+        clearTimeout(late);
+        resolve(access);
+      };
       this.#wanted = { listener, found };
       this.#match();
     });
@@ -234,10 +244,12 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-function report(good: boolean, what: string, access: Access): void {
+/** Returns `good`. */
+function report(good: boolean, what: string, access: Access): boolean {
   const detail = access.error === undefined ? "" : ` (${access.error})`;
   say(`  ${good ? "✓" : "✗"} ${what}`);
   for (const line of wrap(`log: reason ${access.reason}${detail}`, 74)) say(`      ${line}`);
+  return good;
 }
 
 function wrap(text: string, width: number): string[] {
