@@ -11,6 +11,7 @@ import type { Cluster } from "./cluster/membership.ts";
 import type { Config } from "./config/config.ts";
 import { ProxyError } from "./errors.ts";
 import { countDescriptors } from "./listen/descriptors.ts";
+import { listenFailure } from "./listen/failure.ts";
 import { claimPath } from "./listen/unix.ts";
 import { sumListener } from "./observe/counters.ts";
 import type { DnsAnswers } from "./observe/dns-answers.ts";
@@ -83,9 +84,10 @@ export async function openAdmin(proxy: Shown, listen: SocketAddress): Promise<Ad
   });
   if (listen.kind === "unix") await claimPath(listen.path, "admin");
   await new Promise<void>((resolve, reject) => {
-    http.once("error", (error) =>
-      reject(new ProxyError("LISTEN", `admin ${formatAddress(listen)}: ${error.message}`, { cause: error })),
-    );
+    http.once("error", (cause: NodeJS.ErrnoException) => {
+      const { code, message } = listenFailure(listen, cause.code ?? cause.message);
+      reject(new ProxyError(code, `admin: ${message}`, { cause }));
+    });
     if (listen.kind === "ip") http.listen({ host: listen.host, port: listen.port }, resolve);
     else {
       // The path is made before listen() returns; with this mask nobody else can connect even then. Threads have no mask.

@@ -1,5 +1,9 @@
 /** `millrace pki`: the development CA from the command line. */
+import { ProxyError } from "../errors.ts";
 import { initPki, issueLeaf } from "../tls/pki.ts";
+
+// A hundred years: dates in certificates end with the year 9999, RFC 5280 section 4.1.2.5.
+const MAX_DAYS = 36_500;
 
 export async function pkiInit(args: {
   readonly dir: string;
@@ -10,7 +14,7 @@ export async function pkiInit(args: {
   const files = await initPki({
     directory: args.dir,
     commonName: args.name,
-    days: args.days,
+    days: validity(args.days),
     force: args.force,
   });
   console.log(
@@ -38,9 +42,15 @@ export async function pkiIssue(args: {
     dns: nameless ? [args.name] : args.dns,
     ips: args.ip,
     uris: args.spiffe,
-    days: args.days,
+    days: validity(args.days),
     ...(args.ou === undefined ? {} : { organizationalUnit: args.ou }),
   });
   console.log(`${files.cert}\n${files.key}`);
   return 0;
+}
+
+/** What yargs makes of a word is NaN. */
+function validity(days: number): number {
+  if (Number.isInteger(days) && days >= 1 && days <= MAX_DAYS) return days;
+  throw new ProxyError("USAGE", `--days must be a whole number from 1 to ${MAX_DAYS}`);
 }

@@ -3,7 +3,10 @@ import { request } from "node:http";
 import { loadConfig } from "../config/parse.ts";
 import { ProxyError } from "../errors.ts";
 import { formatAddress, parseAddress, type SocketAddress } from "../wire/address.ts";
-import { formatSize, formatSpan, table } from "./text.ts";
+import { cut, formatSize, formatSpan, table } from "./text.ts";
+
+// The door answers from memory; who takes longer is stuck.
+const ANSWER_MS = 10_000;
 
 export interface AdminTarget {
   readonly config: string | undefined;
@@ -41,9 +44,29 @@ interface Status {
 }
 
 export async function status(args: AdminTarget & { readonly json: boolean }): Promise<number> {
-  const body = await ask(adminAddress(args), "/status");
-  process.stdout.write(args.json ? body : formatStatus(JSON.parse(body) as Status, Date.now()));
+  const address = adminAddress(args);
+  const body = await ask(address, "/status");
+  const answer = readStatus(body);
+  if (answer === null) throw stranger(address);
+  process.stdout.write(args.json ? body : formatStatus(answer, Date.now()));
   return 0;
+}
+
+/** Null: it is no answer of a Millrace. */
+function readStatus(body: string): Status | null {
+  try {
+    const answer = JSON.parse(body) as Partial<Status> | null;
+    return Array.isArray(answer?.listeners) && answer.version !== undefined ? (answer as Status) : null;
+  } catch {
+    return null;
+  }
+}
+
+function stranger(address: SocketAddress): ProxyError {
+  return new ProxyError(
+    "DIAL",
+    `${formatAddress(address)} is the admin address of no Millrace: something else answers there`,
+  );
 }
 
 /** `now`: Unix ms. */
@@ -130,23 +153,36 @@ function ask(address: SocketAddress, path: string): Promise<string> {
         });
         response.on("end", () => {
           if (response.statusCode === 200) resolve(body);
-          else
-            reject(
-              new ProxyError(
-                "INTERNAL",
-                `${formatAddress(address)}${path}: HTTP ${response.statusCode}: ${body}`,
-              ),
-            );
+          else {
+            const what = `HTTP ${response.statusCode}: ${cut(body.trim(), 200)}`;
+            reject(new ProxyError("INTERNAL", `${formatAddress(address)}${path}: ${what}`));
+          }
         });
       },
     );
-    asked.on("error", (error) =>
-      reject(
-        new ProxyError("DIAL", `no proxy answers at ${formatAddress(address)}: ${error.message}`, {
-          cause: error,
-        }),
-      ),
-    );
+    // What is told first holds.
+    const fail = (why: string, cause?: Error): void =>
+      reject(new ProxyError("DIAL", `no proxy answers at ${formatAddress(address)}: ${why}`, { cause }));
+    const late = setTimeout(() => {
+      fail(`no answer within ${ANSWER_MS / 1000} s`);
+      asked.destroy();
+    }, ANSWER_MS);
+    asked.on("error", (error: NodeJS.ErrnoException) => {
+      const { code = "", message } = error;
+      if (code.startsWith("HPE_")) reject(stranger(address));
+      else fail(code in UNREACHABLE ? `${UNREACHABLE[code]} (${code})` : message, error);
+    });
+    asked.on("close", () => {
+      clearTimeout(late);
+      fail("it broke off");
+    });
     asked.end();
   });
 }
+
+/** By errno name: what it means for the operator. */
+const UNREACHABLE: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such socket; it does not run, or has another admin address",
+  ECONNREFUSED: "nothing listens there; it does not run, or has another admin address",
+  EACCES: "permission denied; the admin socket is for the user that runs the proxy and for root",
+};

@@ -1,7 +1,9 @@
 /** Ensures that every command explains itself in 80 columns with an example, and that what it does not know is exit 2 with a word. */
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { test } from "node:test";
 import { millraceIn80 } from "../gear/command.ts";
+import { folder } from "../gear/running.ts";
 
 test("every command that --help lists explains itself within 80 columns, with an example", async () => {
   const top = await millraceIn80(["--help"]);
@@ -29,6 +31,18 @@ test("--version says the version", async () => {
   const { code, stdout } = await millraceIn80(["--version"]);
   assert.equal(code, 0);
   assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test("a certificate is valid for whole days, from one up", async (t) => {
+  const dir = folder(t);
+  for (const days of ["abc", "0", "-1", "1.5", "1e9"]) {
+    for (const action of [["init"], ["issue", "web"]]) {
+      const { code, stderr } = await millraceIn80(["pki", ...action, "--dir", dir, `--days=${days}`]);
+      assert.equal(code, 2, `${action} ${days}`);
+      assert.equal(stderr, "millrace: --days must be a whole number from 1 to 36500\n", days);
+    }
+  }
+  assert.deepEqual(readdirSync(dir), []);
 });
 
 test("what nobody knows: exit 2, a word, and where help is", async () => {

@@ -152,7 +152,8 @@ scenario(
     await assert.rejects(
       stage.reload({ ...config, admin: { listen: `127.0.0.1:${port}` } }),
       (error: ProxyError) =>
-        error.code === "LISTEN" && /admin 127\.0\.0\.1:\d+: .*EADDRINUSE/.test(error.message),
+        error.code === "LISTEN" &&
+        /^admin: 127\.0\.0\.1:\d+ is in use by another process; stop it/.test(error.message),
     );
     assert.equal((await get(stage, "/live")).status, 200, "the old door stays");
     assert.equal(stage.proxy.generation, 3);

@@ -54,7 +54,7 @@ scenario("status", async (scene) => {
 
   const gone = await millraceIn80(["status", "--admin", `unix:${path}`]);
   assert.equal(gone.code, 1);
-  assert.match(gone.stderr, /^millrace: no proxy answers at unix:.*ENOENT/);
+  assert.match(gone.stderr, /^millrace: no proxy answers at unix:.*: there is no such socket; .*\(ENOENT\)/);
 });
 
 // The command does not know which transport the proxy runs on.
@@ -63,13 +63,38 @@ scenario(
   async (scene) => {
     const refused = await millraceIn80(["status", "--admin", nobody()]);
     assert.equal(refused.code, 1);
-    assert.match(refused.stderr, /no proxy answers at 127\.\d+\.\d+\.\d+:9: .*ECONNREFUSED/);
+    assert.match(
+      refused.stderr,
+      /no proxy answers at 127\.\d+\.\d+\.\d+:9: nothing listens there; .*\(ECONNREFUSED\)/,
+    );
     const nowhere = await millraceIn80(["status"]);
     assert.equal(nowhere.code, 2);
     assert.match(nowhere.stderr, /say where: --admin ADDRESS, or -c FILE/);
     const wrong = await millraceIn80(["status", "--admin", "admin.example:9901"]);
     assert.equal(wrong.code, 2);
     assert.match(wrong.stderr, /must be unix:\/path or IP:PORT/);
+    const banner = await scene.service((socket) => socket.end("220 mail.example.test ESMTP\r\n"));
+    const page = await scene.service((socket) =>
+      socket.once("data", () => socket.end("HTTP/1.0 200 OK\r\n\r\n<html>")),
+    );
+    const other = await scene.service((socket) =>
+      socket.once("data", () => socket.end("HTTP/1.0 200 OK\r\n\r\n{}")),
+    );
+    for (const { address } of [banner, page, other]) {
+      const { code, stderr } = await millraceIn80(["status", "--admin", address]);
+      assert.equal(code, 1);
+      assert.match(stderr, /^millrace: 127\.0\.0\.1:\d+ is the admin address of no Millrace: .*\n$/);
+    }
+    const cut = await scene.service((socket) =>
+      socket.once("data", () => socket.end("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{")),
+    );
+    const broken = await millraceIn80(["status", "--admin", cut.address]);
+    assert.equal(broken.code, 1);
+    assert.match(broken.stderr, /^millrace: no proxy answers at .*: it broke off\n$/);
+    const silent = await scene.service((socket) => socket.resume());
+    const patient = await millraceIn80(["status", "--admin", silent.address]);
+    assert.equal(patient.code, 1);
+    assert.match(patient.stderr, /^millrace: no proxy answers at .*: no answer within 10 s\n$/);
     const stage = await plainProxy(scene, { endpoints: [] }, { admin: { listen: "127.0.0.1:0" } });
     const loopback = await millraceIn80(["status", "--admin", formatAddress(doorOf(stage))]);
     assert.equal(loopback.code, 0);
