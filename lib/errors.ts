@@ -1,7 +1,7 @@
 /**
  * What can go wrong, in two closed vocabularies. A `ProxyError` is a failure somebody must act on: a stable code
  * for machines and a message for the operator (who, where, how long, what to do). A `Reason` is why a connection
- * ended: every connection ends with exactly one, the same word in the access line, the metric and the listing.
+ * ended: every connection ends with exactly one, the same word in the access line and the metric.
  */
 
 /** Why a connection ended. Closed and public: interface.md section 3. The order is the index in counters. */

@@ -25,6 +25,18 @@ const COMMANDS = [
   "schema",
 ];
 
+/** Part of the interface, and not there yet; with what does the same meanwhile. */
+const LATER: Readonly<Record<string, string | null>> = {
+  top: null,
+  connections: "GET /connections at the admin address",
+  kill: null,
+  reload: "kill -HUP PID",
+  drain: "kill -TERM PID",
+  doctor: null,
+  systemd: null,
+  nft: null,
+};
+
 /** What can be known before anything runs. */
 const BEFOREHAND: ReadonlySet<string> = new Set(["CONFIG", "USAGE", "UNAVAILABLE", "IDENTITY"]);
 
@@ -68,6 +80,8 @@ function misuse(message: string): string {
   if (first === undefined)
     return "nothing to run\nTry: millrace run -c FILE, millrace quickstart, or millrace --help";
   const named = !first.startsWith("-");
+  if (Object.hasOwn(LATER, first))
+    return `${first} is not available in this version\nTry: ${LATER[first] ?? "millrace --help"}`;
   if (named && !COMMANDS.includes(first)) return `no such command: ${first}\nTry: millrace --help`;
   const missing = /^Not enough non-option arguments/.test(message) ? "an argument is missing" : message;
   return `${missing}\nTry: millrace ${named ? `${first} ` : ""}--help`;

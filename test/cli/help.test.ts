@@ -33,6 +33,21 @@ test("--version says the version", async () => {
   assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
 });
 
+test("what is not there yet: exit 2, and what does it meanwhile", async () => {
+  const unknown = await millraceIn80(["restart"]);
+  assert.match(unknown.stderr, /^millrace: no such command: restart\n/);
+  for (const [args, instead] of [
+    [["reload"], "kill -HUP PID"],
+    [["drain", "-c", "x.yaml"], "kill -TERM PID"],
+    [["kill", "0123"], "millrace --help"],
+    [["doctor"], "millrace --help"],
+  ] as const) {
+    const { code, stderr } = await millraceIn80(args);
+    assert.equal(code, 2);
+    assert.equal(stderr, `millrace: ${args[0]} is not available in this version\nTry: ${instead}\n`);
+  }
+});
+
 test("a certificate is valid for whole days, from one up", async (t) => {
   const dir = folder(t);
   for (const days of ["abc", "0", "-1", "1.5", "1e9"]) {
