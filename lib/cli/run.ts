@@ -6,7 +6,7 @@ import type { Config } from "../config/config.ts";
 import { formatFaults, loadConfig } from "../config/parse.ts";
 import { asProxyError } from "../errors.ts";
 import { LOG_CLOSE_MS, Proxy } from "../proxy.ts";
-import { tuneHeaps } from "../service/heaps.ts";
+import { keepReadBuffers, tuneHeaps } from "../service/heaps.ts";
 
 // After a second signal: long enough to reset what lives and to write the log, short enough for somebody who waits.
 const SECOND_SIGNAL_MS = 2_000;
@@ -73,6 +73,7 @@ export async function runUntilSignal(config: Config, again: (() => Config) | nul
     await proxy.close();
     throw thrown;
   }
+  if (proxy.choice?.transport === "net") keepReadBuffers();
   return proxy;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the two allocators of a process are told that is to serve for long: V8 for objects, malloc(3) for the buffers behind them.
+ * What the two allocators of a process are told that serves for long: V8 for objects, malloc(3) for the buffers behind them.
  */
 import { setFlagsFromString } from "node:v8";
 import { keepFreed } from "../ffi/malloc.ts";
@@ -22,5 +22,9 @@ const KEPT_BYTES = 64 * 1024 * 1024;
 export function tuneHeaps(): void {
   setFlagsFromString(ALONE);
   setFlagsFromString(FREED_AT_ONCE);
+}
+
+/** For a process that serves with `net`: the other transport reads into memory of its own. */
+export function keepReadBuffers(): void {
   keepFreed(KEPT_BYTES);
 }
