@@ -1,6 +1,6 @@
 /**
- * Ensures that UNIX sockets work on both sides with half-close, that a stale path is taken over, and that a served one, one
- * that is no socket and one that is too long are refused with a word on what to do.
+ * Ensures that UNIX sockets work on both sides with half-close, that a close there is an end and no reset, that a stale path is
+ * taken over, and that a served one, one that is no socket and one that is too long are refused with a word on what to do.
  */
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -8,7 +8,8 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ProxyError } from "../../lib/index.ts";
-import { readAll, type Scene, type Stage, scenario } from "../gear/scene.ts";
+import { ending, readAll, readBytes, type Scene, type Stage, scenario } from "../gear/scene.ts";
+import { Arrivals } from "../gear/streams.ts";
 
 scenario("from UNIX socket to UNIX socket, half-closed, and the path is gone in the end", async (scene) => {
   const directory = folder(scene);
@@ -27,6 +28,43 @@ scenario("from UNIX socket to UNIX socket, half-closed, and the path is gone in 
   assert.equal(access.destination, `unix:${path}`);
   await stage.proxy.close();
   assert(!existsSync(path), "the path is removed");
+});
+
+scenario("a client that closes a UNIX socket has ended in order", async (scene) => {
+  const path = join(folder(scene), "in.sock");
+  const arrivals = new Arrivals();
+  const stage = await proxy(scene, path, (await scene.service(arrivals.talk)).address);
+  const client = await dial(scene, path);
+  client.write("request");
+  const service = await arrivals.next();
+  await readBytes(service, 7);
+  service.write("answer");
+  await readBytes(client, 6);
+  client.destroy();
+  assert.equal(await ending(service), "end");
+  service.end();
+  assert.equal((await stage.access()).reason, "ok");
+});
+
+scenario("an upstream that answers and closes a UNIX socket has ended in order", async (scene) => {
+  const path = join(folder(scene), "out.sock");
+  // More than the sockets between it and the client hold: the rest is on its way when the end is seen.
+  const answer = "x".repeat(16 << 20);
+  const service = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.once("data", () => socket.end(answer, () => socket.destroy()));
+  });
+  await new Promise<void>((resolve) => service.listen(path, resolve));
+  scene.onClose(() => new Promise<void>((resolve) => service.close(() => resolve())));
+  const stage = await scene.proxy({
+    listeners: [{ name: "in", address: "127.0.0.1:0", routes: [{ tls: "none", cluster: "out" }] }],
+    clusters: { out: { endpoints: [`unix:${path}`] } },
+  });
+  const client = await scene.client(stage.port("in"));
+  client.write("request");
+  assert.equal((await readAll(client)).length, answer.length);
+  client.end();
+  const access = await stage.access();
+  assert.deepEqual([access.reason, access.bytes_down], ["ok", answer.length]);
 });
 
 scenario("a path that a dead process left behind", async (scene) => {

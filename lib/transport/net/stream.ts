@@ -129,10 +129,12 @@ export class NetStream implements Stream {
 
   /**
    * Writes nothing, which fails on a socket that was reset. Below TLS, where Node would keep the failure to itself; but not
-   * behind our own end, where every write fails. Nor while bytes are on their way: those meet the failure themselves, and Node's TLS
-   * takes the end of any write on its descriptor for the end of its own, and uses memory again that is still being sent.
+   * behind our own end, where every write fails, nor on a UNIX socket, where it fails as well when the peer has closed in order.
+   * Nor while bytes are on their way: those meet the failure themselves, and Node's TLS takes the end of any write on its
+   * descriptor for the end of its own, and uses memory again that is still being sent.
    */
   touch(): void {
+    if (this.remote.kind !== "ip") return;
     if (this.socket.writable && this.#raw.writable && this.socket.writableLength === 0)
       this.#raw.write(NOTHING);
   }
