@@ -4,6 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { Duplex } from "node:stream";
+import { connect as connectTls } from "node:tls";
 import { encodeProxyHeader, type ProxyHeader } from "../../lib/wire/proxy-header.ts";
 import { edge, edgeConfig, type ListenerInput, type RouteInput, TERMINATE } from "../gear/edge.ts";
 import { helloStream, sni } from "../gear/hellos.ts";
@@ -303,3 +305,36 @@ scenario("a header inside the terminated TLS, and before it", async (scene) => {
     assert.deepEqual(reasons(stage, "in"), { ok: 1, bad_proxy_header: 1 });
   }
 });
+
+scenario(
+  "an end in one segment with the handshake's last bytes, where a header inside is required",
+  async (scene) => {
+    const service = await scene.service((socket) => socket.end());
+    const stage = await edge(scene, service, [TERMINATE], {
+      listener: { proxy_protocol: { mode: "require", trusted: ["127.0.0.0/8"], position: "inner" } },
+      // Who does not hear of the end waits for a header that long.
+      timeouts: { hello: "30s" },
+    });
+    const raw = await scene.client(stage.port("in"));
+    const held: Buffer[] = [];
+    const wire = new Duplex({
+      read() {},
+      write(chunk: Buffer, _encoding, done) {
+        // The hello goes at once, everything else with the end.
+        if (raw.bytesWritten > 0) held.push(chunk);
+        else raw.write(chunk);
+        done();
+      },
+      final(done) {
+        raw.end(Buffer.concat(held), () => done());
+      },
+    });
+    raw.on("data", (chunk: Buffer) => wire.push(chunk));
+    raw.on("close", () => wire.destroy());
+    const client = connectTls({ socket: wire, rejectUnauthorized: false });
+    client.on("error", () => {});
+    client.on("secureConnect", () => client.end());
+    const { reason, tls } = await stage.access();
+    assert.deepEqual([reason, tls], ["bad_proxy_header", "TLSv1.3"]);
+  },
+);

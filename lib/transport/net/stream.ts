@@ -69,6 +69,8 @@ export class NetStream implements Stream {
     // Never before this call has returned: what is held already is shown in a turn of its own.
     process.nextTick(() => {
       if (this.#look !== look || this.#released) return;
+      // An end is told even by a socket that is paused, and once: TLS may have brought it together with the handshake's last bytes.
+      if (this.socket.readableEnded) this.#ended = true;
       if (this.#held.length > 0 || this.#ended) this.#show();
       if (this.#look === look) this.socket.resume();
     });
