@@ -34,6 +34,7 @@ export function relay(
 
   const failed = (direction: Direction, error: ProxyError): void => {
     if (over) return;
+    direction.passRest();
     direction.broken = true;
     const result: RelayEnd = { how: "reset", side: direction.up ? "downstream" : "upstream", error };
     // First deliver what was read before the failure, then carry the reset over.
@@ -91,6 +92,13 @@ class Direction {
     this.source.on("data", this.#pass);
     this.source.on("end", this.#ended);
     if (!this.sink.writableNeedDrain) this.source.resume();
+  }
+
+  /** What Node has read while the sink was full: it stays in a source that has failed, which emits nothing more. */
+  passRest(): void {
+    if (this.sink.destroyed || this.sink.writableEnded) return;
+    this.source.off("data", this.#pass);
+    for (let rest = this.source.read(); rest !== null; rest = this.source.read()) this.#pass(rest as Buffer);
   }
 
   stop(): void {
