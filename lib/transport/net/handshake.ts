@@ -196,8 +196,7 @@ export class Handshake {
       const old = this.#wrapped.getProtocol() !== "TLSv1.3";
       return missingCertificate(label, old ? ALERT.handshake_failure : ALERT.certificate_required);
     }
-    const number = /SSL alert number (\d+)/.exec(error.message)?.[1];
-    const alert = number === undefined ? undefined : Number(number);
+    const alert = receivedAlert(error);
     const told = alert === undefined ? "" : `; the peer sent alert ${alert}, ${alertName(alert)}`;
     return new ProxyError("HANDSHAKE", `${label}: TLS handshake failed: ${error.reason ?? code}${told}`, {
       cause: error,
@@ -306,6 +305,13 @@ export class Handshake {
     raw.on("end", () => wrapped.push(null));
     raw.resume();
   }
+}
+
+/** The number of the alert that the peer sent, which Node tells only in OpenSSL's words. */
+export function receivedAlert(error: Error & { code?: string }): number | undefined {
+  if (error.code?.startsWith("ERR_SSL_") !== true) return undefined;
+  const number = /SSL alert number (\d+)/.exec(error.message)?.[1];
+  return number === undefined ? undefined : Number(number);
 }
 
 /** All that went through the descriptor; a wrapped socket's own `bytesWritten` does not see what OpenSSL writes. */

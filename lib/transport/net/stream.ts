@@ -11,7 +11,7 @@ import { alertName } from "../../wire/alert.ts";
 import { LINGER_BYTES, LINGER_MS } from "../patience.ts";
 import type { Look, SecureOptions, Stream, StreamOwner, TlsContext, TlsFacts } from "../transport.ts";
 import type { Clock } from "./clock.ts";
-import { type NetTlsContext, secureSocket } from "./tls.ts";
+import { type NetTlsContext, receivedAlert, secureSocket } from "./tls.ts";
 
 const NOTHING = Buffer.alloc(0);
 
@@ -264,13 +264,6 @@ export function streamError(error: Error & { code?: string; reason?: string }): 
   }
   const message = error.code === undefined ? error.message : `${error.code}: ${error.message}`;
   return new ProxyError("RESET", message, { cause: error });
-}
-
-/** The number of the alert that the peer sent, which Node tells only in OpenSSL's words. */
-function receivedAlert(error: Error & { code?: string }): number | undefined {
-  if (error.code?.startsWith("ERR_SSL_") !== true) return undefined;
-  const number = /SSL alert number (\d+)/.exec(error.message)?.[1];
-  return number === undefined ? undefined : Number(number);
 }
 
 /** The addresses of a connected socket, as the rest of the program writes them. */

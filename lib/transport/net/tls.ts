@@ -9,6 +9,7 @@ import type { SecureOptions } from "../transport.ts";
 import { Handshake, type Secured, type Wrapped } from "./handshake.ts";
 import type { KeptSession, NetTlsContext } from "./tls-context.ts";
 
+export { receivedAlert } from "./handshake.ts";
 export { createNetContext, type NetTlsContext } from "./tls-context.ts";
 
 /**
