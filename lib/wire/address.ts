@@ -12,6 +12,7 @@ export interface IpAddress {
 }
 export interface UnixAddress {
   readonly kind: "unix";
+  /** A name in the abstract namespace (unix(7)) begins with `@` in place of its NUL. */
   readonly path: string;
 }
 export type SocketAddress = IpAddress | UnixAddress;

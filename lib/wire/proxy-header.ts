@@ -54,8 +54,8 @@ export function decodeProxyHeader(bytes: Uint8Array): ProxyVerdict {
 
 /**
  * The bytes of a header. Version 1 drops the TLVs and says UNKNOWN where it has no word for the addresses (UNIX, or none);
- * version 2 says UNSPEC there. An IPv4 and an IPv6 address together travel as IPv6, the IPv4 one mapped. Throws
- * ProxyError INTERNAL on a TLV that cannot be encoded and on an address that is none.
+ * version 2 says UNSPEC there (none, or a UNIX path of more than 108 bytes). An IPv4 and an IPv6 address together travel as
+ * IPv6, the IPv4 one mapped. Throws ProxyError INTERNAL on a TLV that cannot be encoded and on an address that is none.
  */
 export function encodeProxyHeader(header: ProxyHeader): Buffer {
   return header.version === 1 ? encodeV1(header) : encodeV2(header);

@@ -67,7 +67,7 @@ function readAddress(bytes: Uint8Array, at: number, width: number, portAt: numbe
   return { kind: "ip", host: width === 4 ? formatIp4(words[0]!) : formatIp6(words), port };
 }
 
-/** A path up to its NUL; an abstract name (unix(7)) begins with one and has none behind. */
+/** A path up to its NUL; an abstract name (unix(7)) begins with one and has none behind: it is written with an `@` there. */
 function readPath(bytes: Uint8Array, at: number): SocketAddress {
   let length = 0;
   if (bytes[at] === 0) {
@@ -76,7 +76,8 @@ function readPath(bytes: Uint8Array, at: number): SocketAddress {
   } else {
     while (length < UNIX_PATH && bytes[at + length] !== 0) length++;
   }
-  return { kind: "unix", path: Buffer.from(bytes.buffer, bytes.byteOffset + at, length).toString("utf8") };
+  const path = Buffer.from(bytes.buffer, bytes.byteOffset + at, length).toString("utf8");
+  return { kind: "unix", path: path.startsWith("\0") ? `@${path.slice(1)}` : path };
 }
 
 function u32(bytes: Uint8Array, at: number): number {
@@ -115,7 +116,7 @@ export function encodeV2(header: ProxyHeader): Buffer {
   return bytes;
 }
 
-/** The addresses in the one family that both have; null (UNSPEC) where they have none in common. */
+/** The addresses in the one family that both have; null (UNSPEC) where they have none in common, or a path has no room. */
 function addressBlock(
   source: SocketAddress | null,
   destination: SocketAddress | null,
@@ -133,9 +134,8 @@ function addressBlock(
   }
   if (source.kind === "unix" && destination.kind === "unix") {
     const bytes = Buffer.alloc(2 * UNIX_PATH);
-    writePath(source.path, bytes, 0);
-    writePath(destination.path, bytes, UNIX_PATH);
-    return { family: UNIX, bytes };
+    const fit = writePath(source.path, bytes, 0) && writePath(destination.path, bytes, UNIX_PATH);
+    return fit ? { family: UNIX, bytes } : null;
   }
   return null;
 }
@@ -156,8 +156,10 @@ function writeAddress(address: IpAddress, into: Buffer, at: number, six: boolean
   }
 }
 
-function writePath(path: string, into: Buffer, at: number): void {
-  if (Buffer.byteLength(path) > UNIX_PATH)
-    throw new ProxyError("INTERNAL", `PROXY header: a UNIX path of ${Buffer.byteLength(path)} bytes`);
+/** False where there is no room: a path that is not UTF-8 has grown when it was read, and anyone may choose one. */
+function writePath(path: string, into: Buffer, at: number): boolean {
+  if (Buffer.byteLength(path) > UNIX_PATH) return false;
   into.write(path, at, "utf8");
+  if (path.startsWith("@")) into[at] = 0;
+  return true;
 }
