@@ -12,9 +12,11 @@ export interface Comparison {
   readonly differ: readonly string[];
   /** Ratios whose intervals are so wide that to agree means nothing. */
   readonly vague: readonly string[];
-  /** How many would differ by chance if nothing had changed. */
+  /** Works in which a contender of ours differs, in one ratio or in many. */
+  readonly apart: number;
+  /** How many would by chance if nothing had changed. */
   readonly expected: number;
-  /** More differ than chance explains. */
+  /** More are apart than chance explains. */
   readonly changed: boolean;
   /** What else is not the same. */
   readonly conditions: readonly string[];
@@ -29,6 +31,8 @@ const TAILS_APART = 0.006;
 
 interface Pair {
   readonly what: string;
+  /** The work and the contender of ours: a process that has a bad life shifts all its ratios at once, so they tell one thing. */
+  readonly group: string;
   readonly before: Estimate;
   readonly after: Estimate;
   /** That the two differ though nothing changed. */
@@ -49,18 +53,19 @@ function pairs(before: WorkResult, after: WorkResult): Pair[] {
   const others = before.rows.filter((row) => row.kind === "peer" || row.kind === "floor");
   for (const { contender: ours, tails } of before.rows.filter((row) => row.kind === "millrace")) {
     const again = after.rows.find((row) => row.contender === ours);
+    const group = `${before.name}: ${ours}`;
     for (const { contender: theirs } of others) {
-      const what = `${before.name}: ${ours} to ${theirs}`;
+      const what = `${group} to ${theirs}`;
       const [a, b] = [costRatio(before, ours, theirs), costRatio(after, ours, theirs)];
       // At a fixed rate the tail is what counts.
       if (before.rate === null && a && b) {
-        list.push({ what, before: a, after: b, chance: apartByChance(a.count, b.count) });
+        list.push({ what, group, before: a, after: b, chance: apartByChance(a.count, b.count) });
       }
       for (const tail of tails ?? []) {
         const x = tail.ratios[theirs];
         const y = again?.tails?.find((one) => one.percent === tail.percent)?.ratios[theirs];
         if (x && y)
-          list.push({ what: `${what}, p${tail.percent}`, before: x, after: y, chance: TAILS_APART });
+          list.push({ what: `${what}, p${tail.percent}`, group, before: x, after: y, chance: TAILS_APART });
       }
     }
   }
@@ -86,6 +91,13 @@ function conditions(before: Report, after: Report): string[] {
     .map(([name, value]) => `${name}: was ${value}, is ${now.get(name)}`);
 }
 
+/** How many groups would have a ratio that differs by chance: the most there can be, as if their ratios were independent. */
+function expectedApart(all: readonly Pair[]): number {
+  const none = new Map<string, number>();
+  for (const { group, chance } of all) none.set(group, (none.get(group) ?? 1) * (1 - chance));
+  return [...none.values()].reduce((sum, agreeing) => sum + 1 - agreeing, 0);
+}
+
 export function compare(before: Report, after: Report): Comparison {
   const all = before.works.flatMap((work) => {
     const again = after.works.find((other) => other.name === work.name);
@@ -95,13 +107,15 @@ export function compare(before: Report, after: Report): Comparison {
     `${pair.what} was ${ratioText(pair.before)}, is ${ratioText(pair.after)}`;
   const differ = all.filter((pair) => !agree(pair.before, pair.after));
   const vague = all.filter((pair) => !differ.includes(pair) && (isVague(pair.before) || isVague(pair.after)));
-  const expected = all.reduce((sum, pair) => sum + pair.chance, 0);
+  const apart = new Set(differ.map((pair) => pair.group)).size;
+  const expected = expectedApart(all);
   return {
     compared: all.length,
     differ: differ.map(line),
     vague: vague.map(line),
+    apart,
     expected,
-    changed: tailOf(differ.length, expected) < SIGNIFICANCE,
+    changed: tailOf(apart, expected) < SIGNIFICANCE,
     conditions: conditions(before, after),
   };
 }

@@ -47,7 +47,7 @@ function compareFiles(before: string, after: string): never {
   const agreeing = found.compared - found.differ.length - found.vague.length;
   console.log(
     `${agreeing} of ${found.compared} ratios agree, ${found.vague.length} are too wide to tell, ` +
-      `${found.differ.length} differ (${found.expected.toFixed(1)} would by chance): ` +
+      `${found.differ.length} differ, in ${found.apart} works of a contender (${found.expected.toFixed(1)} by chance): ` +
       (found.changed ? "the results differ" : "no difference beyond chance"),
   );
   process.exit(found.changed ? 1 : 0);

@@ -48,6 +48,30 @@ test("one of many may differ by chance, several may not", () => {
   assert.ok(three.changed);
 });
 
+/** As many works of five runs, beside four peers that cost 10. */
+function besideFour(...costs: readonly (readonly number[])[]): Report {
+  const peers = ["haproxy", "nginx", "hitch", "stunnel"];
+  const works = costs.map((ours, i) => {
+    const rows = peers.map((name) => row(name, "peer", [10, 10, 10, 10, 10]));
+    return work([row("millrace-epoll", "millrace", ours), ...rows], { name: `w${i}` });
+  });
+  return report(works);
+}
+
+test("a process with a bad life differs from all peers at once, and that is one difference", () => {
+  const [good, bad] = [
+    [10, 10.1, 10.2, 10.3, 10.4],
+    [12, 12.1, 12.2, 12.3, 12.4],
+  ];
+  const steady = [good, good, good, good, good, good];
+  const once = compare(besideFour(...steady), besideFour(bad, ...steady.slice(1)));
+  assert.deepEqual([once.compared, once.differ.length, once.apart], [24, 4, 1]);
+  assert.ok(Math.abs(once.expected - 6 * (1 - (1 - 2 / 252) ** 4)) < 1e-9);
+  assert.ok(!once.changed);
+  const thrice = compare(besideFour(...steady), besideFour(bad, bad, bad, ...steady.slice(3)));
+  assert.deepEqual([thrice.differ.length, thrice.apart, thrice.changed], [12, 3, true]);
+});
+
 test("a single ratio that differs is a change", () => {
   assert.ok(compare(measured([[10, 10, 10, 10, 10]]), measured([[11, 11, 11, 11, 11]])).changed);
   // With three runs each it comes by chance once in ten times.
@@ -68,9 +92,9 @@ test("at a fixed rate tails are compared, not costs", () => {
       ratios: { haproxy: estimate },
     }));
     const rows = [{ ...row("millrace-epoll", "millrace", [10]), tails }, row("haproxy", "peer", [10])];
-    return report([work(rows, { name: "latency", rate: 1000 })]);
+    return report(["latency", "tlatency"].map((name) => work(rows, { name, rate: 1000 })));
   };
-  assert.equal(compare(at(1), at(1.05)).compared, 3);
+  assert.equal(compare(at(1), at(1.05)).compared, 6);
   assert.ok(!compare(at(1), at(1.05)).changed);
   assert.match(
     compare(at(1), at(1.5)).differ.join("\n"),
