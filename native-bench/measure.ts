@@ -13,8 +13,11 @@ import { median, merge } from "./statistics.ts";
 import { tails, type Window } from "./tail.ts";
 import { WORKS, type Work } from "./works.ts";
 
-/** A run from which the hypervisor took more than this is done again. */
+/** A run from which the hypervisor took more than this is done again; one tick, which may be as good as nothing, is no reason. */
 const STEAL_MAX = 0.01;
+const STEAL_TICKS = 1.5;
+/** What is stolen is counted in ticks: USER_HZ, 100 on every Linux that Node runs on. */
+const TICK_SECONDS = 0.01;
 /** A latency cannot be told from somebody else's work: windows in which there was more of it are done again, too. */
 const FOREIGN_MAX = 0.01;
 const WAITED_MAX = 0.01;
@@ -53,9 +56,11 @@ export function able(contenders: readonly Contender[], work: Work): Contender[] 
   });
 }
 
-function disturbance(run: Run, work: Work): string | null {
+/** Why a run of so many seconds is to be done again. */
+export function disturbance(run: Run, work: Work, seconds: number, cpus: number): string | null {
   const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
-  if (run.steal > STEAL_MAX) return `steal ${percent(run.steal)}`;
+  const ticks = (STEAL_TICKS * TICK_SECONDS) / (cpus * seconds);
+  if (run.steal > Math.max(STEAL_MAX, ticks)) return `steal ${percent(run.steal)}`;
   if (!work.rate) return null;
   if (run.foreign > FOREIGN_MAX) return `others used ${percent(run.foreign)}`;
   const { generator } = run.waited ?? { generator: 0 };
@@ -93,7 +98,7 @@ async function measureOne(
     try {
       const times = { round, seconds, warmup: settle };
       const { run, histogram } = await runOnce(setting, work, entry.running!, load, times);
-      const disturbed = disturbance(run, work);
+      const disturbed = disturbance(run, work, seconds, setting.place.machine.cpus);
       const again = disturbed !== null && entry.repeats < Math.ceil(rounds * REPEATS);
       // A window that cannot be had without it counts, and the table says so.
       const dropped = run.dropped ?? (again || !work.rate ? disturbed : null);
