@@ -24,7 +24,7 @@ import { ALL_WORKS, EXTRAS, plan, unknownWorks } from "./plan.ts";
 import { benchFolder, packageRoot } from "./program.ts";
 import { createProgress, duration } from "./progress.ts";
 import { readmeTable, replaceTable } from "./readme.ts";
-import type { CallsRow, IdleRow, Report, WorkResult } from "./result.ts";
+import { type CallsRow, type IdleRow, parseReport, type Report, type WorkResult } from "./result.ts";
 import { markdown } from "./tables.ts";
 
 /** What is wrong with the command line, or cannot be done here. */
@@ -34,7 +34,7 @@ function refuse(reason: string): never {
 }
 
 function load(file: string): Report {
-  const report = JSON.parse(readFileSync(file, "utf8")) as Report;
+  const report = parseReport(readFileSync(file, "utf8"));
   if (report.format !== 1) throw new Error(`${file}: not a result of this version`);
   return report;
 }

@@ -80,11 +80,11 @@ function doubts(row: Row, rate: number | null): string[] {
   return list;
 }
 
-/** The peer that adds least at this percentile, and how `row` compares with it. */
+/** The peer that adds least at this percentile; it may add nothing, and then nobody has a ratio to it. */
 export function bestAt(work: WorkResult, percent: number): Row | null {
   const added = (row: Row): number =>
     row.tails?.find((tail) => tail.percent === percent)?.added?.value ?? Number.POSITIVE_INFINITY;
-  const peers = work.rows.filter((row) => row.kind === "peer" && !row.failed && added(row) > 0);
+  const peers = work.rows.filter((row) => row.kind === "peer" && !row.failed && Number.isFinite(added(row)));
   return peers.sort((a, b) => added(a) - added(b))[0] ?? null;
 }
 

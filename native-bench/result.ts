@@ -104,3 +104,10 @@ export interface Report {
   readonly idle: readonly IdleRow[];
   readonly calls: readonly CallsRow[];
 }
+
+/** Reads a stored report. JSON writes null for the infinity that an end of an interval may be. */
+export function parseReport(text: string): Report {
+  return JSON.parse(text, (key, value: unknown) =>
+    (key === "low" || key === "high") && value === null ? Number.POSITIVE_INFINITY : value,
+  ) as Report;
+}

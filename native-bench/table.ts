@@ -22,7 +22,8 @@ export function withExtremes(values: readonly number[]): string {
 }
 
 export function ratioText(value: Estimate | null): string {
-  return value ? `${value.value.toFixed(2)} (${value.low.toFixed(2)}–${value.high.toFixed(2)})` : NOTHING;
+  const text = (one: number): string => (one === Number.POSITIVE_INFINITY ? "∞" : one.toFixed(2));
+  return value ? `${text(value.value)} (${text(value.low)}–${text(value.high)})` : NOTHING;
 }
 
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -83,17 +83,26 @@ class Pool {
   }
 }
 
-/** Null when the value is none, or when half of the resamples have none. */
+/** Null when the value is none or infinite, or when half of the resamples have none; its ends may be infinite. */
 function estimate(value: number, resampled: readonly number[]): Estimate | null {
-  const list = resampled.filter(Number.isFinite).sort((a, b) => a - b);
+  const list = resampled.filter((one) => !Number.isNaN(one)).sort(ascending);
   if (!Number.isFinite(value) || list.length < resampled.length / 2) return null;
   const out = Math.floor((list.length * (1 - COVERAGE)) / 2);
   return { value, low: list[out]!, high: list[list.length - 1 - out]! };
 }
 
-/** `ours` and `theirs` are what is added; a ratio to something that adds nothing is none. */
+/** Of infinities, too, whose difference is no number. */
+function ascending(a: number, b: number): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/**
+ * `ours` and `theirs` are what is added. To a peer that adds nothing there is no ratio where we add nothing, too; where we do, it
+ * is infinite: to leave that out would leave out what is worst for us.
+ */
 function quotient(ours: number, theirs: number): number {
-  return theirs > 0 ? ours / theirs : Number.NaN;
+  if (theirs > 0) return ours / theirs;
+  return ours > 0 ? Number.POSITIVE_INFINITY : Number.NaN;
 }
 
 /** The percentiles of each contender, in the order given; null for one without samples. */

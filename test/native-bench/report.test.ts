@@ -3,14 +3,15 @@ import { test } from "node:test";
 import { parseCalls } from "../../native-bench/calls.ts";
 import { charts } from "../../native-bench/chart.ts";
 import { growth } from "../../native-bench/idle.ts";
-import { order } from "../../native-bench/measure.ts";
+import { disturbance, order } from "../../native-bench/measure.ts";
 import { changes, slower } from "../../native-bench/micro-compare.ts";
 import { overview } from "../../native-bench/overview.ts";
-import { rank } from "../../native-bench/ranking.ts";
+import { bestAt, rank, tailToBest } from "../../native-bench/ranking.ts";
 import { readmeTable, replaceTable } from "../../native-bench/readme.ts";
-import type { Row } from "../../native-bench/result.ts";
+import { parseReport, type Row } from "../../native-bench/result.ts";
 import { markdown } from "../../native-bench/tables.ts";
 import { PERCENTS, type Tail } from "../../native-bench/tail.ts";
+import { WORKS } from "../../native-bench/works.ts";
 import { report, row, run, work } from "./reports.ts";
 
 const ROWS = [
@@ -95,6 +96,50 @@ test("a fixed rate is shown by what it adds to a direct connection", () => {
   const one = report([work(rows, { name: "latency", title: "fixed", rate: 1e4 })]);
   assert.match(overview(one), /\| added latency p99: fixed \| haproxy \| 0\.50 \(0\.40–0\.60\) wins \|/);
   assert.match(markdown(one), /\| millrace-epoll \| 2\.00 .* 1\.00 .* \| 0\.50 \(0\.40–0\.60\) \| wins \|/);
+});
+
+test("a peer that adds nothing is the best, and nobody is judged against a worse one", () => {
+  const at = (value: number) => ({ value, low: value, high: value });
+  const adds = (value: number, ratios: Tail["ratios"] = {}): Tail[] =>
+    PERCENTS.map((percent) => ({ percent, value: at(1000 + value), added: at(value), ratios }));
+  const ours = { ...row("millrace-epoll", "millrace", [10]), tails: adds(500, { haproxy: at(0.5) }) };
+  const rows = [
+    ours,
+    { ...row("haproxy", "peer", [10]), tails: adds(1000) },
+    { ...row("nginx", "peer", [10]), tails: adds(-10) },
+  ];
+  const one = work(rows, { name: "latency", rate: 1e4 });
+  assert.equal(bestAt(one, 99)?.contender, "nginx");
+  assert.equal(tailToBest(one, ours, 99), null);
+});
+
+test("an interval without an end is stored, read and shown", () => {
+  const ratio = { haproxy: { value: 0.5, low: 0.4, high: Number.POSITIVE_INFINITY } };
+  const tails = PERCENTS.map((percent) => {
+    const value = { value: 2000, low: 2000, high: 2000 };
+    return { percent, value, added: value, ratios: ratio };
+  });
+  const rows = [
+    { ...row("millrace-epoll", "millrace", [10]), tails },
+    { ...row("haproxy", "peer", [10]), tails: tails.map((tail) => ({ ...tail, ratios: {} })) },
+  ];
+  const one = report([work(rows, { name: "latency", title: "fixed", rate: 1e4 })]);
+  const read = parseReport(JSON.stringify(one));
+  assert.deepEqual(read, one);
+  assert.match(overview(read), /0\.50 \(0\.40–∞\) ties/);
+});
+
+test("one tick of stolen time is no reason to repeat a short run", () => {
+  const ping = WORKS.find(({ name }) => name === "ping64")!;
+  for (const [ticks, seconds, again] of [
+    [1, 0.3, false],
+    [2, 0.3, true],
+    [5, 3, false],
+    [7, 3, true],
+  ] as const) {
+    const stolen = { ...run(0, 10), steal: (ticks * 0.01) / (2 * seconds) };
+    assert.equal(disturbance(stolen, ping, seconds, 2) !== null, again, `${ticks} ticks of ${seconds} s`);
+  }
 });
 
 test("the overview says where Millrace loses", () => {

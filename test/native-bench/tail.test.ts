@@ -46,6 +46,19 @@ test("a percentile that rests on one window has an interval that says so", () =>
   assert.deepEqual(value, { value: 90_000, low: 300, high: 90_000 });
 });
 
+test("a draw in which a peer adds nothing is the worst for us and not left out", () => {
+  const ours = measured("millrace", "millrace", windows(8, 300));
+  // Five rounds of eight are slow: in many draws the others make the median.
+  const some = windows(8, 100).map((window) =>
+    window.round < 5 ? { ...window, histogram: [[200, 1000] as const] } : window,
+  );
+  const { ratios } = tail([DIRECT, ours, measured("haproxy", "peer", some)], "millrace", 50);
+  assert.deepEqual(ratios["haproxy"], { value: 2, low: 2, high: Number.POSITIVE_INFINITY });
+  // What adds nothing at all has no ratio.
+  const nothing = measured("nginx", "peer", windows(8, 100));
+  assert.deepEqual(tail([DIRECT, ours, nothing], "millrace", 50).ratios, {});
+});
+
 test("what a round did to all cancels out", () => {
   const slower = (list: Window[]): Window[] =>
     list.map(({ round, histogram }) => ({
