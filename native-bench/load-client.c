@@ -171,8 +171,7 @@ static void bulk(struct connection *c) {
     long n = stream_read(c, scratch, SCRATCH);
     if (n == STREAM_AGAIN) break;
     if (n <= 0) return client_failed(c, &counters.error_io);
-    size_t edge = (size_t)n < 16 || options.verify ? (size_t)n : 16;
-    if (memcmp(scratch, pattern + c->down % BLOCK, edge) != 0) return client_failed(c, &counters.error_data);
+    if (!intact(scratch, c->down, (size_t)n)) return client_failed(c, &counters.error_data);
     c->down += (uint64_t)n;
     counters.bytes_down += (uint64_t)n;
     if (turn == TURNS - 1) loop_ready(c);

@@ -90,7 +90,7 @@ static void echo(struct connection *c) {
   loop_ready(c);
 }
 
-static bool intact(const uint8_t *bytes, uint64_t offset, size_t size) {
+bool intact(const uint8_t *bytes, uint64_t offset, size_t size) {
   const uint8_t *wanted = pattern + offset % BLOCK;
   if (options.verify) return memcmp(bytes, wanted, size) == 0;
   size_t edge = size < 16 ? size : 16;

@@ -122,6 +122,7 @@ void stream_hello(void);
 /* load-service.c */
 void service_listen(struct sockaddr_in address, struct listener_spec spec);
 void service_turn(struct connection *c, uint32_t events);
+bool intact(const uint8_t *bytes, uint64_t offset, size_t size); /* bytes of the pattern: the first and last, with --verify all */
 
 /* load-client.c */
 void client_establish(unsigned most); /* starts what a run needs before its first request, or only part of it */

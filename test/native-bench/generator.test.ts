@@ -53,11 +53,16 @@ async function direct(generator: Generator, mode: string, ...load: string[]): Pr
   );
 }
 
-/** A relay to `target` whose way up goes through `change`, which calls `pass` with what may go on. */
+type Change = (data: Buffer, pass: (data: Buffer) => void) => void;
+
+const unchanged: Change = (data, pass) => pass(data);
+
+/** A relay to `target` whose way up goes through `change`, which calls `pass` with what may go on; the way down likewise. */
 async function relay(
   t: TestContext,
   target: number,
-  change: (data: Buffer, pass: (data: Buffer) => void) => void,
+  change: Change,
+  changeBack = unchanged,
 ): Promise<number> {
   const sockets = new Set<Socket>();
   const server = createServer((downstream) => {
@@ -66,7 +71,8 @@ async function relay(
       sockets.add(socket.on("error", () => {}).setNoDelay(true));
     }
     downstream.on("data", (data: Buffer) => change(data, (rest) => upstream.write(rest)));
-    upstream.pipe(downstream);
+    upstream.on("data", (data: Buffer) => changeBack(data, (rest) => downstream.write(rest)));
+    upstream.on("end", () => downstream.end());
     downstream.on("close", () => upstream.destroy());
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -156,6 +162,18 @@ test("a message that comes back changed ends the run", async (t) => {
   });
   const addresses = ["--target", `127.0.0.1:${port}`, "--service", `127.0.0.1:${service}`];
   await assert.rejects(runLoad(built, ["ping", ...addresses, ...SHORT], LIMIT), /failed during the run/);
+});
+
+test("bulk that comes back changed at the end of a read ends the run", async (t) => {
+  if (skip) return t.skip(skip);
+  const service = await freePort();
+  const port = await relay(t, service, unchanged, (data, pass) => {
+    data[data.length - 1]! ^= 1;
+    pass(data);
+  });
+  const addresses = ["--target", `127.0.0.1:${port}`, "--service", `127.0.0.1:${service}`];
+  const load = ["bulk-down", "--connections", "1"];
+  await assert.rejects(runLoad(built, [...load, ...addresses, ...SHORT], LIMIT), /failed during the run/);
 });
 
 test("open loop: a stall is charged to every request that was due in it", async (t) => {
