@@ -13,6 +13,8 @@ export interface LoadResult {
   readonly mode: string;
   readonly seconds: number;
   readonly operations: number;
+  /** Those of the warm-up included. */
+  readonly operations_all: number;
   readonly bytes_up: number;
   readonly bytes_down: number;
   readonly handshakes: number;

@@ -49,6 +49,8 @@ const counts = {
   data: 0,
 };
 const latencies = new Map<number, number>();
+/** Operations since the first, those of the warm-up included. */
+let answers = 0;
 let measuring = false;
 let running = true;
 /** When the window opened: requests that were due before it do not count as latency. */
@@ -148,6 +150,7 @@ function exchanger(socket: Socket, done: (ok: boolean) => void): () => void {
     received += data.length;
     if (received < message.length) return;
     received = 0;
+    answers++;
     done(true);
   });
   return () => socket.write(message);
@@ -300,6 +303,7 @@ function finish(from: Before): void {
     mode,
     seconds,
     operations: counts.operations,
+    operations_all: answers,
     bytes_up: counts.up,
     bytes_down: counts.down,
     ...{

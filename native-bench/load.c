@@ -139,10 +139,12 @@ static void loop_once(uint64_t deadline) {
   free_closed();
 }
 
-static void result(const struct sample *from, const struct sample *to, uint64_t late) {
+/* `all`: operations since the first, those of the warm-up included. */
+static void result(const struct sample *from, const struct sample *to, uint64_t late, uint64_t all) {
   double seconds = (double)(to->at - from->at) / 1e9;
-  printf("{\"mode\":\"%s\",\"seconds\":%.6f,\"operations\":%lu,\"bytes_up\":%lu,\"bytes_down\":%lu,", options.name, seconds,
-         counters.operations, counters.bytes_up, counters.bytes_down);
+  printf("{\"mode\":\"%s\",\"seconds\":%.6f,\"operations\":%lu,\"operations_all\":%lu,", options.name, seconds,
+         counters.operations, all);
+  printf("\"bytes_up\":%lu,\"bytes_down\":%lu,", counters.bytes_up, counters.bytes_down);
   printf("\"handshakes\":%lu,\"resumed\":%lu,\"tickets\":%lu,\"stalled\":%u,\"late_max\":%lu,", counters.handshakes,
          counters.resumed, counters.tickets, client_stalled(), late);
   printf("\"errors\":{\"connect\":%lu,\"io\":%lu,\"tls\":%lu,\"data\":%lu},", counters.error_connect, counters.error_io,
@@ -199,6 +201,7 @@ static void run(void) {
   phase = PHASE_MEASURE;
   client_window(from.at);
   histogram_reset();
+  uint64_t before = counters.operations;
   memset(&counters, 0, sizeof counters);
   for (deadline = from.at + (uint64_t)(options.seconds * 1e9); now_ns() < deadline;) {
     loop_once(deadline);
@@ -207,7 +210,7 @@ static void run(void) {
   uint64_t late = counters.late_max;
   sample_take(&to, options.watch);
   phase = PHASE_DONE;
-  result(&from, &to, late);
+  result(&from, &to, late, before + counters.operations);
 }
 
 static void pin(int cpu) {

@@ -67,7 +67,7 @@ function toRun(
     timeWait: Math.max(0, timeWait(running.pid) - timeWaited),
     latency: result.latency,
     tickets: result.handshakes > 0 ? result.tickets / result.handshakes : 0,
-    logged: logs ? running.logLines() / result.operations : null,
+    logged: logs ? running.logLines() / result.operations_all : null,
     dropped: judge(result, work),
   };
 }

@@ -97,6 +97,7 @@ test("messages are counted, and the histogram holds every one of them", async (t
   assert.equal(samples, result.latency.count);
   // The four that were on their way when the window opened waited for the reading of CPU times, too.
   assert.equal(result.latency.count, result.operations - 4);
+  assert.ok(result.operations_all > result.operations, "the warm-up's are counted, too");
   for (const [name, percent] of [
     ["p50", 50],
     ["p90", 90],
@@ -305,6 +306,7 @@ function isDone(work: readonly string[], result: LoadResult): void {
   const what = work.slice(0, 3).join(" ");
   assert.deepEqual(result.errors, { connect: 0, io: 0, tls: 0, data: 0 }, what);
   assert.ok(result.operations + result.bytes_up + result.bytes_down > 0, what);
+  assert.ok(result.operations_all >= result.operations, what);
   const samples = result.histogram.reduce((sum, [, count]) => sum + count, 0);
   assert.equal(result.latency.count, samples, what);
   if (!work.includes("--tls") || result.mode !== "crr") return;
