@@ -15,14 +15,15 @@
 /* Connections being set up at a time before the run: below every contender's listen backlog. */
 #define SETUP_AT_ONCE 64
 #define TURNS 16
-/* A request without an answer for a second at the end of the window counts as stalled. */
+/* A connection that waits for a second, or through all of a shorter window, counts as stalled. */
 #define STALLED_NS 1000000000ull
 
 static struct connection **members; /* the connections of the run; idle ones first */
 static unsigned member_count, member_started, member_open;
-static unsigned active;             /* crr: connections in flight */
+static struct connection **flying;  /* crr: connections in flight */
+static unsigned active;             /* how many of them */
 static struct connection *waiting;  /* open loop: connections without a request */
-static uint64_t schedule_start, due_sent, source_next, operation, window_start;
+static uint64_t schedule_start, schedule_end = UINT64_MAX, due_sent, source_next, operation, window_start;
 
 static uint64_t due_at(uint64_t index) { return schedule_start + (uint64_t)((double)index * 1e9 / options.rate); }
 
@@ -54,7 +55,14 @@ static void crr_start(uint64_t intended) {
   struct connection *c = client_connect(false);
   if (!c) return;
   c->intended = intended;
-  active++;
+  c->place = active;
+  flying[active++] = c;
+}
+
+static void crr_over(struct connection *c) {
+  struct connection *last = flying[--active];
+  flying[c->place] = last;
+  last->place = c->place;
 }
 
 void client_establish(unsigned most) {
@@ -97,13 +105,13 @@ static void client_failed(struct connection *c, uint64_t *count) {
   if (options.mode != MODE_CRR) die("an established connection failed during the run");
   connection_close(c, true);
   if (!replace) return;
-  active--;
+  crr_over(c);
   if (options.rate == 0) crr_start(now_ns());
 }
 
 static void finish(struct connection *c) {
   connection_close(c, options.closing == CLOSE_CLIENT_RST);
-  active--;
+  crr_over(c);
   if (options.rate == 0 && phase != PHASE_DONE) crr_start(now_ns());
   else if (options.rate > 0) client_schedule(now_ns());
 }
@@ -116,13 +124,14 @@ static void answered(struct connection *c) {
     return;
   }
   counters.operations++;
-  if (c->intended >= window_start) histogram_record(now - c->intended);
+  if (c->intended >= window_start && phase != PHASE_DONE) histogram_record(now - c->intended);
   if (options.mode == MODE_CRR) {
     if (options.closing == CLOSE_CLIENT_RST) return finish(c);
     if (options.closing == CLOSE_CLIENT_FIN) stream_end(c);
     c->state = STATE_CLOSING;
     return;
   }
+  if (phase == PHASE_DONE) return;
   if (options.rate == 0) return request_begin(c, now);
   c->waiting = true;
   c->next = waiting;
@@ -240,6 +249,7 @@ void client_turn(struct connection *c, uint32_t events) {
 
 void client_begin(void) {
   schedule_start = now_ns();
+  flying = calloc(options.connections + 1, sizeof *flying);
   if (options.mode == MODE_CRR && options.rate == 0) {
     for (unsigned i = 0; i < options.connections; i++) crr_start(now_ns());
   }
@@ -265,6 +275,8 @@ void client_window(uint64_t now) {
   }
 }
 
+void client_window_over(uint64_t now) { schedule_end = now; }
+
 uint64_t client_next_due(void) {
   if (options.rate == 0 || phase == PHASE_ESTABLISH) return 0;
   return due_at(due_sent);
@@ -274,7 +286,7 @@ void client_schedule(uint64_t now) {
   if (options.rate == 0 || phase == PHASE_ESTABLISH || phase == PHASE_DONE) return;
   for (;;) {
     uint64_t due = due_at(due_sent);
-    if (due > now) return;
+    if (due > now || due > schedule_end) return;
     if (options.mode == MODE_CRR) {
       if (active >= options.connections) return;
       due_sent++;
@@ -292,14 +304,50 @@ void client_schedule(uint64_t now) {
   }
 }
 
-/* Connections that did nothing (bulk) or wait too long for an answer (ping), and requests never sent. */
-unsigned client_stalled(void) {
-  unsigned stalled = 0;
+/* The connections that do the work: those of crr come and go. */
+static struct connection **carriers(unsigned *count) {
+  bool steady = options.mode != MODE_CRR;
+  *count = steady ? member_count - options.idle : active;
+  return steady ? members + options.idle : flying;
+}
+
+/* A request of this window that was sent, or has its connection on the way, and has no answer. */
+static bool unanswered(const struct connection *c) {
+  return (c->request_size > 0 || c->state < STATE_OPEN) && c->intended >= window_start;
+}
+
+bool client_owing(void) {
+  if (options.rate == 0) return false;
+  if (due_at(due_sent) <= schedule_end) return true;
+  unsigned count;
+  struct connection **list = carriers(&count);
+  for (unsigned i = 0; i < count; i++) {
+    if (unanswered(list[i])) return true;
+  }
+  return false;
+}
+
+void client_give_up(void) {
+  if (options.rate == 0) return;
+  unsigned count;
+  struct connection **list = carriers(&count);
   uint64_t now = now_ns();
-  for (unsigned i = options.idle; i < member_count; i++) {
-    struct connection *c = members[i];
-    if (options.mode == MODE_BULK && c->up + c->down == c->window_mark) stalled++;
-    if (options.mode == MODE_PING && c->request_size > 0 && now - c->intended > STALLED_NS) stalled++;
+  for (unsigned i = 0; i < count; i++) {
+    if (unanswered(list[i])) histogram_record(now - list[i]->intended);
+  }
+  for (; due_at(due_sent) <= schedule_end; due_sent++) histogram_record(now - due_at(due_sent));
+}
+
+/* Connections that moved nothing (bulk), wait too long for an answer (ping), or for that or their end (crr). */
+unsigned client_stalled(void) {
+  unsigned stalled = 0, count;
+  struct connection **list = carriers(&count);
+  uint64_t now = now_ns();
+  for (unsigned i = 0; i < count; i++) {
+    struct connection *c = list[i];
+    bool waits = c->intended < window_start || now - c->intended > STALLED_NS;
+    if (options.mode == MODE_BULK) stalled += c->up + c->down == c->window_mark;
+    else stalled += waits && (options.mode == MODE_CRR || c->request_size > 0);
   }
   return stalled;
 }

@@ -22,6 +22,8 @@
 /* Give up on a contender that cannot hold the connections of the run. */
 #define ESTABLISH_SECONDS 60
 #define TENTHS 10
+/* How long the window stays open for what was due in it (open loop), and how long what seems to hang is waited for. */
+#define PATIENCE_NS 1000000000ull
 #define ERRORS_MAX 1000
 
 struct counters counters;
@@ -207,9 +209,17 @@ static void run(void) {
     loop_once(deadline);
     if (counters.error_connect + counters.error_io + counters.error_tls + counters.error_data > ERRORS_MAX) break;
   }
+  /* A stall that lasts beyond the window is charged to what was due in it: its answers belong to it. */
+  client_window_over(now_ns());
+  for (deadline = now_ns() + PATIENCE_NS; client_owing() && now_ns() < deadline;) loop_once(deadline);
+  client_give_up();
   uint64_t late = counters.late_max;
   sample_take(&to, options.watch);
   phase = PHASE_DONE;
+  /* Slow is not stalled: now that nothing new is asked for, only what hangs goes on waiting. */
+  struct counters counted = counters;
+  for (deadline = now_ns() + PATIENCE_NS; options.mode != MODE_BULK && client_stalled() && now_ns() < deadline;) loop_once(deadline);
+  counters = counted;
   result(&from, &to, late, before + counters.operations);
 }
 

@@ -73,6 +73,7 @@ struct connection {
   uint64_t up, down;       /* client: bytes written, read; service: bytes read, written */
   uint64_t window_mark;    /* `up + down` when the window opened, to find stalled connections */
   uint64_t intended;       /* when this request should have been sent, ns */
+  unsigned place;          /* crr: among the connections in flight */
   const uint8_t *request;  /* the message in flight */
   size_t request_size, sent, received; /* bulk: of the ClientHello that comes first */
   uint8_t *pending;        /* echo: what the socket did not take yet */
@@ -129,6 +130,9 @@ void client_establish(unsigned most); /* starts what a run needs before its firs
 bool client_established(unsigned most);
 void client_begin(void); /* first request of every connection */
 void client_window(uint64_t now); /* what is due, and whose latency counts, begins now */
+void client_window_over(uint64_t now); /* nothing is due any more */
+bool client_owing(void); /* open loop: requests that were due in the window have no answer yet */
+void client_give_up(void); /* they count as if answered now */
 void client_schedule(uint64_t now);
 uint64_t client_next_due(void);
 unsigned client_stalled(void);

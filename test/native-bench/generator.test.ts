@@ -177,6 +177,46 @@ test("bulk that comes back changed at the end of a read ends the run", async (t)
   await assert.rejects(runLoad(built, [...load, ...addresses, ...SHORT], LIMIT), /failed during the run/);
 });
 
+for (const mode of ["ping", "crr"]) {
+  test(`${mode}: a connection that hangs is found in a window of any length, and is not one that is slow`, async (t) => {
+    if (skip) return t.skip(skip);
+    for (const hang of [400, Number.POSITIVE_INFINITY]) {
+      const service = await freePort();
+      let seen = 0;
+      const port = await relay(t, service, (data, pass) => {
+        if (++seen > 1) pass(data);
+        else if (Number.isFinite(hang)) setTimeout(() => pass(data), hang);
+      });
+      const addresses = ["--target", `127.0.0.1:${port}`, "--service", `127.0.0.1:${service}`];
+      const result = await runLoad(built, [mode, "--connections", "3", ...addresses, ...SHORT], LIMIT);
+      assert.ok(result.operations > 0);
+      assert.equal(result.stalled, Number.isFinite(hang) ? 0 : 1);
+    }
+  });
+
+  test(`${mode}, open loop: what is due when the window closes has a latency, answered or not`, async (t) => {
+    if (skip) return t.skip(skip);
+    for (const hang of [300, Number.POSITIVE_INFINITY]) {
+      const service = await freePort();
+      let seen = 0;
+      const port = await relay(t, service, (data, pass) => {
+        // At 250 per s that is past the middle of the window; the one connection carries nothing else meanwhile.
+        if (++seen !== 85) pass(data);
+        else if (Number.isFinite(hang)) setTimeout(() => pass(data), hang);
+      });
+      const addresses = ["--target", `127.0.0.1:${port}`, "--service", `127.0.0.1:${service}`];
+      const load = [mode, "--connections", "1", "--rate", "250", "--seconds", "0.4", "--warmup", "0.1"];
+      const result = await runLoad(built, [...load, ...addresses], LIMIT);
+      assert.deepEqual(result.errors, { connect: 0, io: 0, tls: 0, data: 0 });
+      assert.equal(result.stalled, Number.isFinite(hang) ? 0 : 1);
+      const { count, max } = result.latency;
+      // More where the machine wakes the generator late at the window's end.
+      assert.ok(count >= 99, `${count} of the 100 that were due`);
+      assert.ok(max > (Number.isFinite(hang) ? 299e6 : 1000e6), `${max}`);
+    }
+  });
+}
+
 test("open loop: a stall is charged to every request that was due in it", async (t) => {
   if (skip) return t.skip(skip);
   const service = await freePort();
