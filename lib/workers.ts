@@ -23,7 +23,8 @@ export interface ThreadData {
 }
 
 // Three semi-spaces of 2 MiB: short connections cost the same as with 4 MiB (0.99 to 1.01 of it, medians of 90 interleaved runs) and
-// with V8's 16 MiB, with 1 MiB a tenth more. Not for `net`, which has no thread of its own. What thousands of idle connections add is then mostly themselves: 1.7 kB each, not 2.3.
+// with V8's 16 MiB, with 1 MiB a tenth more. What thousands of idle connections add is then mostly themselves: 1.7 kB each, not
+// 2.3. Not for `net`, which has no thread of its own.
 const YOUNG_MB = 6;
 
 /** One worker as control reaches it. */

@@ -61,11 +61,6 @@ export class ClusterView {
     return this.#direct || this.#set?.resolved === true;
   }
 
-  /** Connections that wait for the first answer. */
-  get waiting(): number {
-    return this.#waiting.size;
-  }
-
   /** Takes over a newer set; an older one, arriving late, is ignored. Connections keep the endpoints they have. */
   update(set: EndpointSet): void {
     if (this.#set !== null && set.version <= this.#set.version) return;

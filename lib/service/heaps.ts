@@ -13,9 +13,9 @@ const ALONE = "--no-parallel-scavenge";
 // threads some processes fell into that and stayed there, at twice the CPU per byte.
 const FREED_AT_ONCE = "--no-concurrent-array-buffer-sweeping";
 
-// Those buffers come and go by the thousand. As soon as 128 KiB at the top of its heap are free, glibc gives them back to the system and
-// asks for them again, a page fault for every 4 KiB: by the luck of what lies on top, up to 290,000 a GB and twice the CPU per
-// byte. V8 lets up to 64 MiB of them wait for a collection, so what one frees is kept for what comes next.
+// Those buffers come and go by the thousand. As soon as 128 KiB at the top of its heap are free, glibc gives them back to the
+// system and asks for them again, a page fault for every 4 KiB: by the luck of what lies on top, up to 290,000 a GB and twice the
+// CPU per byte. V8 lets up to 64 MiB of them wait for a collection, so what one frees is kept for what comes next.
 const KEPT_BYTES = 64 * 1024 * 1024;
 
 /** Of the whole process, threads that start later included. Once, before anything is served. */

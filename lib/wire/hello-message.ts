@@ -1,5 +1,5 @@
 /**
- * The inside of a ClientHello: names, protocols, ECH, and no more than that. Invariants: every length is checked against what
+ * The inside of a ClientHello: names and protocols, no more than routes ask for. Invariants: every length is checked against what
  * encloses it; a duplicate of an extension that OpenSSL knows is refused, unknown extensions are skipped.
  * RFC 8446 sections 4.1.2 and 4.2, RFC 6066 section 3, RFC 7301 section 3.1, RFC 9849.
  *

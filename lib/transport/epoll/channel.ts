@@ -31,8 +31,6 @@ export interface Channel {
   write(address: number, length: number): number;
   /** Half-close: shutdown(SHUT_WR), or close_notify. 0: done (also when done before); negative: as for `write`. */
   end(): number;
-  /** Whether bytes wait inside the channel that epoll knows nothing of. */
-  pending(): boolean;
   /** What explains the last TRUNCATED or FAILED; null where there is nothing to say. */
   failure(): ProxyError | null;
   /** Frees what the channel holds. Called once, before the descriptor is closed. */
@@ -50,7 +48,7 @@ export interface TlsChannel extends Channel {
   handshake(): number;
   /** Whether the last `read` left nothing, neither inside nor in the socket. An end behind the bytes it has not looked for. */
   drained(): boolean;
-  /** Whether what was encrypted waits for room in the socket. It leaves with the next call of any kind but `pending`. */
+  /** Whether what was encrypted waits for room in the socket. It leaves with the next call that moves bytes. */
   unsent(): boolean;
   /** After `handshake` gave 1. */
   facts(): TlsFacts;

@@ -231,10 +231,6 @@ export class EpollTlsChannel implements TlsChannel {
     return this.#drained;
   }
 
-  pending(): boolean {
-    return this.#input === OPEN && !this.#drained;
-  }
-
   failure(): ProxyError | null {
     return this.#failure;
   }

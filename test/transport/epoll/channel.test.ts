@@ -91,10 +91,6 @@ class Manners implements TlsChannel {
     return false;
   }
 
-  pending(): boolean {
-    return this.#end > this.#start;
-  }
-
   failure(): ProxyError | null {
     return this.why;
   }

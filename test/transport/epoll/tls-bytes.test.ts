@@ -129,20 +129,20 @@ test("data that came with the last flight needs no further edge", async (t) => {
   assert.equal(client.handshake(), 1);
   client.write(room.address, put("early bird"));
   assert.equal(server.handshake(), 1);
-  assert.equal(server.pending(), true);
+  assert.equal(server.drained(), false);
   assert.equal(take(server), "early bird");
   assert.equal(take(server), WOULD_BLOCK);
-  assert.equal(server.pending(), false);
+  assert.equal(server.drained(), true);
 });
 
-test("what a short read leaves behind is known to be pending", async (t) => {
+test("a short read that leaves something behind has not drained", async (t) => {
   const { server, client } = await standing(t);
   for (let round = 0; round < 2; round++) {
     client.write(room.address, put("0123456789"));
     assert.equal(take(server, 4), "0123");
-    assert.equal(server.pending(), true);
+    assert.equal(server.drained(), false);
     assert.equal(take(server), "456789");
-    assert.equal(server.pending(), false);
+    assert.equal(server.drained(), true);
     assert.equal(take(server), WOULD_BLOCK);
   }
 });
