@@ -163,6 +163,7 @@ function statusOf(proxy: Shown): Record<string, unknown> {
     generation: proxy.generation,
     transport: proxy.choice?.transport,
     transport_why: proxy.choice?.why ?? undefined,
+    io_uring: proxy.choice?.transport === "epoll" ? proxy.choice.ioUring : undefined,
     workers: proxy.workers,
     connections: { active: gauges[CONNECTIONS], limit: gauges[CONNECTION_LIMIT] },
     descriptors: countDescriptors(),

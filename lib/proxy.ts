@@ -262,6 +262,7 @@ export class Proxy {
     this.#log.events.info(
       {
         transport: choice.transport,
+        ...(choice.transport === "epoll" ? { io_uring: choice.ioUring } : {}),
         workers: this.#workers.count,
         listeners: Object.fromEntries(
           [...this.#sockets.addresses].map(([name, address]) => [name, formatAddress(address)]),

@@ -9,7 +9,7 @@ import { bind, libraryFault, viewOf } from "./library.ts";
 
 const errnoLocation = bind("__errno_location", "intptr_t", []);
 // errno is one int per thread and stays where it is; reading it in place takes 3 ns, koffi.errno() takes 14.
-const errno = libraryFault() === null ? int32At(errnoLocation()) : new Int32Array(1);
+const lastError = libraryFault() === null ? int32At(errnoLocation()) : new Int32Array(1);
 
 function int32At(address: number): Int32Array {
   const view = viewOf(address, 4);
@@ -45,6 +45,11 @@ const rawSplice = bind("splice", I, [I, I, I, I, I, I]);
 const rawFcntl = bind("fcntl", I, [I, I, I]);
 const rawIfNametoindex = bind("if_nametoindex", I, [P]);
 
+/** errno of the call before, for calls that are not of this file. */
+export function errno(): number {
+  return lastError[0]!;
+}
+
 /** mmap(2). ENOMEM. */
 export function mmap(
   at: number,
@@ -55,61 +60,61 @@ export function mmap(
   offset: number,
 ): number {
   const address = rawMmap(at, length, prot, flags, fd, offset);
-  return address === -1 ? -errno[0]! : address;
+  return address === -1 ? -lastError[0]! : address;
 }
 
 /** munmap(2). */
 export function munmap(address: number, length: number): number {
-  return rawMunmap(address, length) < 0 ? -errno[0]! : 0;
+  return rawMunmap(address, length) < 0 ? -lastError[0]! : 0;
 }
 
 /** socket(2). EMFILE, ENFILE, EAFNOSUPPORT, ENOBUFS. The caller closes it. */
 export function socket(family: number, type: number, protocol: number): number {
   const fd = rawSocket(family, type, protocol);
-  return fd < 0 ? -errno[0]! : fd;
+  return fd < 0 ? -lastError[0]! : fd;
 }
 
 /** bind(2). EADDRINUSE, EADDRNOTAVAIL, EACCES; UNIX: ENOENT, ENOTDIR, EROFS. */
 export function bindTo(fd: number, address: number, length: number): number {
-  return rawBind(fd, address, length) < 0 ? -errno[0]! : 0;
+  return rawBind(fd, address, length) < 0 ? -lastError[0]! : 0;
 }
 
 /** listen(2). EADDRINUSE. */
 export function listen(fd: number, backlog: number): number {
-  return rawListen(fd, backlog) < 0 ? -errno[0]! : 0;
+  return rawListen(fd, backlog) < 0 ? -lastError[0]! : 0;
 }
 
 /** accept4(2). EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, EPERM, and errors of the new socket. The caller closes it. */
 export function accept4(fd: number, address: number, lengthAddress: number, flags: number): number {
   const accepted = rawAccept4(fd, address, lengthAddress, flags);
-  return accepted < 0 ? -errno[0]! : accepted;
+  return accepted < 0 ? -lastError[0]! : accepted;
 }
 
 /** connect(2). EINPROGRESS while it goes on; UNIX: 0 at once, EAGAIN when the backlog is full; EADDRNOTAVAIL: no free port. */
 export function connect(fd: number, address: number, length: number): number {
-  return rawConnect(fd, address, length) < 0 ? -errno[0]! : 0;
+  return rawConnect(fd, address, length) < 0 ? -lastError[0]! : 0;
 }
 
 /** recv(2). 0: end of input. EAGAIN, ECONNRESET, ETIMEDOUT. */
 export function recv(fd: number, address: number, length: number, flags: number): number {
   const count = rawRecv(fd, address, length, flags);
-  return count < 0 ? -errno[0]! : count;
+  return count < 0 ? -lastError[0]! : count;
 }
 
 /** send(2). EAGAIN, EPIPE, ECONNRESET. Flags without MSG_NOSIGNAL rely on Node, which ignores SIGPIPE. */
 export function send(fd: number, address: number, length: number, flags: number): number {
   const count = rawSend(fd, address, length, flags);
-  return count < 0 ? -errno[0]! : count;
+  return count < 0 ? -lastError[0]! : count;
 }
 
 /** shutdown(2). ENOTCONN once the peer has reset. */
 export function shutdown(fd: number, how: number): number {
-  return rawShutdown(fd, how) < 0 ? -errno[0]! : 0;
+  return rawShutdown(fd, how) < 0 ? -lastError[0]! : 0;
 }
 
 /** close(2). Releases the descriptor even when it fails; never call it twice. */
 export function close(fd: number): number {
-  return rawClose(fd) < 0 ? -errno[0]! : 0;
+  return rawClose(fd) < 0 ? -lastError[0]! : 0;
 }
 
 /** setsockopt(2). EINVAL, ENOPROTOOPT. */
@@ -120,7 +125,7 @@ export function setsockopt(
   address: number,
   length: number,
 ): number {
-  return rawSetsockopt(fd, level, option, address, length) < 0 ? -errno[0]! : 0;
+  return rawSetsockopt(fd, level, option, address, length) < 0 ? -lastError[0]! : 0;
 }
 
 /** getsockopt(2). `lengthAddress` holds an int, the room on the way in and the length on the way out. */
@@ -131,64 +136,64 @@ export function getsockopt(
   address: number,
   lengthAddress: number,
 ): number {
-  return rawGetsockopt(fd, level, option, address, lengthAddress) < 0 ? -errno[0]! : 0;
+  return rawGetsockopt(fd, level, option, address, lengthAddress) < 0 ? -lastError[0]! : 0;
 }
 
 /** getsockname(2). */
 export function getsockname(fd: number, address: number, lengthAddress: number): number {
-  return rawGetsockname(fd, address, lengthAddress) < 0 ? -errno[0]! : 0;
+  return rawGetsockname(fd, address, lengthAddress) < 0 ? -lastError[0]! : 0;
 }
 
 /** epoll_create(2). EMFILE, ENFILE. The caller closes it. */
 export function epollCreate(flags: number): number {
   const fd = rawEpollCreate1(flags);
-  return fd < 0 ? -errno[0]! : fd;
+  return fd < 0 ? -lastError[0]! : fd;
 }
 
 /** epoll_ctl(2). EEXIST, ENOENT, ENOMEM, ENOSPC (/proc/sys/fs/epoll/max_user_watches); EINVAL: MOD with EPOLLEXCLUSIVE. */
 export function epollCtl(epoll: number, operation: number, fd: number, event: number): number {
-  return rawEpollCtl(epoll, operation, fd, event) < 0 ? -errno[0]! : 0;
+  return rawEpollCtl(epoll, operation, fd, event) < 0 ? -lastError[0]! : 0;
 }
 
 /** epoll_wait(2). Blocks this thread for up to `timeout` ms, -1: for ever. EINTR. */
 export function epollWait(epoll: number, events: number, room: number, timeout: number): number {
   const count = rawEpollWait(epoll, events, room, timeout);
-  return count < 0 ? -errno[0]! : count;
+  return count < 0 ? -lastError[0]! : count;
 }
 
 /** eventfd(2). EMFILE, ENFILE. The caller closes it. */
 export function eventfd(initial: number, flags: number): number {
   const fd = rawEventfd(initial, flags);
-  return fd < 0 ? -errno[0]! : fd;
+  return fd < 0 ? -lastError[0]! : fd;
 }
 
 /** read(2). EAGAIN. */
 export function read(fd: number, address: number, length: number): number {
   const count = rawRead(fd, address, length);
-  return count < 0 ? -errno[0]! : count;
+  return count < 0 ? -lastError[0]! : count;
 }
 
 /** write(2). EAGAIN, EPIPE. */
 export function write(fd: number, address: number, length: number): number {
   const count = rawWrite(fd, address, length);
-  return count < 0 ? -errno[0]! : count;
+  return count < 0 ? -lastError[0]! : count;
 }
 
 /** pipe(2). Writes two ints, the read end first. EMFILE, ENFILE. The caller closes both. */
 export function pipe2(ends: number, flags: number): number {
-  return rawPipe2(ends, flags) < 0 ? -errno[0]! : 0;
+  return rawPipe2(ends, flags) < 0 ? -lastError[0]! : 0;
 }
 
 /** splice(2) between a pipe and a socket, without offsets. 0: end of input. EAGAIN: source empty or pipe full. */
 export function splice(from: number, to: number, length: number, flags: number): number {
   const count = rawSplice(from, 0, to, 0, length, flags);
-  return count < 0 ? -errno[0]! : count;
+  return count < 0 ? -lastError[0]! : count;
 }
 
 /** fcntl(2) with an int argument. F_SETPIPE_SZ: EPERM past pipe-user-pages-soft, EBUSY. */
 export function fcntl(fd: number, command: number, value: number): number {
   const result = rawFcntl(fd, command, value);
-  return result < 0 ? -errno[0]! : result;
+  return result < 0 ? -lastError[0]! : result;
 }
 
 /** Sets O_NONBLOCK on an open file description, which duplicates and other threads share; fcntl(2). */

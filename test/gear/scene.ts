@@ -12,7 +12,7 @@ import { pino } from "pino";
 import { type ConfigInput, normalizeConfig } from "../../lib/config/parse.ts";
 import type { Log } from "../../lib/observe/log.ts";
 import { Proxy } from "../../lib/proxy.ts";
-import { probeEpoll } from "../../lib/transport/epoll/probe.ts";
+import { probeEpoll, probeIoUring } from "../../lib/transport/epoll/probe.ts";
 import { CONNECTIONS } from "../../lib/worker.ts";
 
 /** An access line, parsed. */
@@ -49,6 +49,26 @@ export type TransportName = "net" | "epoll";
 /** The transports that run here; both wherever epoll loads. */
 export const TRANSPORTS: readonly TransportName[] = probeEpoll() === null ? ["net", "epoll"] : ["net"];
 
+/** What a scenario needs of the machine: see `needs()` of nameservers.ts. */
+export interface Needs {
+  readonly skip: string | false;
+  /** It looks at system calls, which io_uring(7) hides. */
+  readonly oneByOne?: true;
+}
+
+interface Rig {
+  readonly transport: TransportName;
+  readonly how: string;
+  /** MILLRACE_IO_URING. */
+  readonly ring: "on" | "off";
+}
+
+const NET: Rig = { transport: "net", how: "net", ring: "off" };
+const EPOLL: Rig = { transport: "epoll", how: "epoll", ring: "off" };
+const TOGETHER: Rig = { transport: "epoll", how: "epoll, io_uring", ring: "on" };
+/** `epoll` makes its calls one by one, and together where the kernel can. */
+const RIGS = [NET, ...(TRANSPORTS.length > 1 ? [EPOLL] : []), ...(probeIoUring() ? [TOGETHER] : [])];
+
 /**
  * Declares one test per transport. `only` narrows it, with a reason in the scenario's own comment; `needs` is what the machine
  * lacks, as `needs()` of nameservers.ts says it.
@@ -57,11 +77,12 @@ export function scenario(
   name: string,
   body: (scene: Scene) => Promise<void>,
   only: readonly TransportName[] = TRANSPORTS,
-  needs: { readonly skip: string | false } = { skip: false },
+  needs: Needs = { skip: false },
 ): void {
-  for (const transport of TRANSPORTS) {
-    if (!only.includes(transport)) continue;
-    test(`${name} (${transport})`, { timeout: 60_000, ...needs }, async () => {
+  for (const { transport, how, ring } of RIGS) {
+    if (!only.includes(transport) || (needs.oneByOne === true && ring === "on")) continue;
+    test(`${name} (${how})`, { timeout: 60_000, skip: needs.skip }, async () => {
+      process.env.MILLRACE_IO_URING = ring;
       await warmUp();
       const scene = new Scene(transport);
       try {

@@ -8,12 +8,16 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { needs } from "./nameservers.ts";
+import type { Needs } from "./scene.ts";
 
 /** `{ skip: "…" }` where this process cannot be traced. */
-export function tracing(): { readonly skip: string | false } {
-  const missing = needs("strace");
+export function tracing(): Needs {
+  const missing: Needs = { ...needs("strace"), oneByOne: true };
   if (missing.skip !== false || process.getuid?.() === 0) return missing;
-  return { skip: restricted() ? "needs root: kernel.yama.ptrace_scope keeps strace from attaching" : false };
+  return {
+    ...missing,
+    skip: restricted() ? "needs root: kernel.yama.ptrace_scope keeps strace from attaching" : false,
+  };
 }
 
 /** Whether a process may trace its own children only. */

@@ -23,7 +23,7 @@ const EACH = { plain: 256 * KIB, tls: 384 * KIB };
 // A handshake costs more than all that is moved; each connection has two.
 const CROWD = { plain: 200, tls: 60 };
 // More than the proxy and four small sockets hold.
-const SIZE = 200_003;
+const SIZE = 500_003;
 
 for (const legs of ALIKE) {
   scenario(

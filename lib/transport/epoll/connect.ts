@@ -1,9 +1,76 @@
-/** The first edge on a socket that was dialled: it stands, or it failed. */
-import type { ProxyError } from "../../errors.ts";
-import { ECONNRESET } from "../../ffi/errno.ts";
-import { EPOLLERR, EPOLLHUP, EPOLLOUT } from "../../ffi/layout.ts";
+/**
+ * The way of a stream that is dialled: its socket is made, its connection begun, then it stands or has failed; by the answer of
+ * connect(2) where that tells at once, else by the first edge.
+ */
+import { ProxyError } from "../../errors.ts";
+import { EALREADY, ECONNRESET, EINPROGRESS, errnoName } from "../../ffi/errno.ts";
+import {
+  AF_INET,
+  EPOLLERR,
+  EPOLLHUP,
+  EPOLLOUT,
+  IP_BIND_ADDRESS_NO_PORT,
+  IPPROTO_IP,
+} from "../../ffi/layout.ts";
+import { bindTo, connect } from "../../ffi/libc.ts";
+import { encodeSockaddr } from "../../ffi/sockaddr.ts";
+import { formatAddress } from "../../wire/address.ts";
+import type { DialOptions } from "../transport.ts";
 import { CONNECTING, IDLE } from "./phase.ts";
 import type { EpollStream } from "./stream.ts";
+
+export interface Target {
+  readonly sockaddr: Buffer;
+  /** On this machine for certain: the handshake is over, one way or the other, when connect(2) returns. */
+  readonly near: boolean;
+}
+
+/** What a stream keeps until its connection is begun. */
+export interface Dialling {
+  readonly target: Target;
+  readonly options: DialOptions;
+}
+
+/** Its socket is made: `result`, or -errno. */
+export function made(stream: EpollStream, result: number): void {
+  const { gear } = stream;
+  if (stream.phase !== CONNECTING) {
+    if (result >= 0) gear.loop.batch.close(result);
+    return;
+  }
+  if (result < 0) {
+    dialFailed(stream, gear.dialError(stream.remote, result));
+    return;
+  }
+  stream.descriptor = result;
+  const { target, options } = stream.dialling!;
+  const { loop, sockets } = gear;
+  loop.watch(stream);
+  if (options.from !== null) {
+    const error = bindFrom(stream, options.from);
+    if (error !== null) {
+      dialFailed(stream, error);
+      return;
+    }
+  }
+  if (stream.quiet) sockets.quickAck(result, false);
+  const { memory } = gear;
+  memory.addressBytes.set(target.sockaddr);
+  const began = connect(result, memory.address, target.sockaddr.length);
+  // Asking once more, connect(2) tells how it went, and that spares an event.
+  if (began === -EINPROGRESS && target.near) loop.batch.connect(stream);
+  else begun(stream, began);
+}
+
+/** Its connection is begun, or over: `result` is 0 or -errno. */
+export function begun(stream: EpollStream, result: number): void {
+  if (stream.phase !== CONNECTING) return;
+  stream.dialling = null;
+  const { remote } = stream;
+  if (result === 0) stream.stood();
+  else if (result !== -EINPROGRESS && result !== -EALREADY)
+    dialFailed(stream, stream.gear.dialError(remote, result));
+}
 
 /** An edge while connecting. */
 export function connected(stream: EpollStream, mask: number): void {
@@ -30,4 +97,15 @@ export function dialFailed(stream: EpollStream, error: ProxyError): void {
   const dialler = stream.dialler!;
   stream.close();
   dialler.dialled(error);
+}
+
+function bindFrom(stream: EpollStream, host: string): ProxyError | null {
+  const { memory, sockets } = stream.gear;
+  const { descriptor, remote } = stream;
+  const from = encodeSockaddr({ kind: "ip", host, port: 0 });
+  if (from[0] === AF_INET) sockets.set(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+  memory.addressBytes.set(from);
+  const bound = bindTo(descriptor, memory.address, from.length);
+  if (bound === 0) return null;
+  return new ProxyError("DIAL", `${formatAddress(remote)}: cannot dial from ${host}: ${errnoName(bound)}`);
 }

@@ -42,6 +42,7 @@ import { BACKLOG } from "../../listen/backlog.ts";
 import type { Task, Timer } from "../../timing/wheel.ts";
 import { formatAddress, type SocketAddress } from "../../wire/address.ts";
 import type { Accepted, Listening } from "../transport.ts";
+import type { Caller } from "./batch.ts";
 import type { Gear } from "./gear.ts";
 import type { Source } from "./loop.ts";
 import { EpollStream } from "./stream.ts";
@@ -70,25 +71,31 @@ const OF_ONE = new Set([
 ]);
 const EXHAUSTED = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
 
-export class Listener implements Listening, Source, Task {
+export class Listener implements Listening, Source, Caller, Task {
   readonly descriptor: number;
   readonly address: SocketAddress;
   generation = 0;
   waiting = false;
   readonly #gear: Gear;
   readonly #accepted: Accepted;
-  readonly #batch: number;
+  readonly #most: number;
   readonly #resting: Timer;
   /** What `Stream.local` is for every client; null where it must be asked for. */
   readonly #local: SocketAddress | null;
   #reserve: number;
+  #rests = false;
   #closed = false;
+  /** How many are asked for at the next event: as many as came at the last one, or more. */
+  #expected = 1;
+  /** Of those that were asked for: how many are still to be heard of, and how many came. */
+  #asked = 0;
+  #came = 0;
 
   /** Takes a duplicate of `descriptor`, which stays the caller's. Throws LISTEN when it does not listen. */
   constructor(gear: Gear, descriptor: number, workers: number, accepted: Accepted) {
     this.#gear = gear;
     this.#accepted = accepted;
-    this.#batch = workers > 1 ? BATCH_SHARED : BATCH_ALONE;
+    this.#most = workers > 1 ? BATCH_SHARED : BATCH_ALONE;
     const { sockets, loop } = gear;
     if (sockets.get(descriptor, SOL_SOCKET, SO_ACCEPTCONN) !== 1) {
       throw new ProxyError("LISTEN", `descriptor ${descriptor} is not a listening socket`);
@@ -128,30 +135,51 @@ export class Listener implements Listening, Source, Task {
   }
 
   onEvents(): void {
-    this.#accept(this.#batch);
-  }
-
-  /** Until nobody waits, but at most `most`. */
-  #accept(most: number): void {
-    const { cell, cellInts, address, addressBytes } = this.#gear.memory;
-    for (let left = most; left > 0 && !this.#closed; left--) {
-      cellInts[0] = addressBytes.length;
-      const descriptor = accept4(this.descriptor, address, cell, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      if (descriptor >= 0) {
-        this.#take(descriptor, decodeSockaddr(addressBytes, 0, cellInts[0]!));
-        continue;
-      }
-      const errno = -descriptor;
-      if (errno === EAGAIN) return;
-      if (OF_ONE.has(errno)) continue;
-      if (EXHAUSTED.has(errno)) this.#turnAway();
-      else
-        this.#gear.onFault(
-          new ProxyError("LISTEN", `${formatAddress(this.address)}: accept: ${errnoName(errno)}`),
-        );
-      this.#rest();
+    const { batch } = this.#gear.loop;
+    if (!batch.accepts) {
+      this.#accept(this.#most);
       return;
     }
+    this.#asked = this.#expected;
+    this.#came = 0;
+    for (let left = this.#asked; left > 0; left--) batch.accept(this);
+  }
+
+  called(_accept: number, result: number, address: number, length: number): void {
+    if (this.#took(result, this.#gear.memory.blockBytes, address, length)) this.#came++;
+    if (--this.#asked > 0) return;
+    // More may wait than were asked for: then the listener is reported again.
+    this.#expected =
+      this.#came < this.#expected ? Math.max(this.#came, 1) : Math.min(2 * this.#came, this.#most);
+  }
+
+  /** At once, until nobody waits, but at most `most`. */
+  #accept(most: number): void {
+    const { cell, cellInts, address, addressBytes } = this.#gear.memory;
+    for (let left = most; left > 0; left--) {
+      cellInts[0] = addressBytes.length;
+      const result = accept4(this.descriptor, address, cell, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (!this.#took(result, addressBytes, 0, cellInts[0]!)) return;
+    }
+  }
+
+  /** What an accept gave, the client's address where it says. Whether another one may be waiting. */
+  #took(result: number, bytes: Buffer, offset: number, length: number): boolean {
+    if (result >= 0) {
+      if (this.#closed) this.#gear.loop.batch.reset(result);
+      else this.#take(result, decodeSockaddr(bytes, offset, length));
+      return true;
+    }
+    const errno = -result;
+    if (OF_ONE.has(errno)) return true;
+    if (errno === EAGAIN || this.#closed || this.#rests) return false;
+    if (EXHAUSTED.has(errno)) this.#turnAway();
+    else
+      this.#gear.onFault(
+        new ProxyError("LISTEN", `${formatAddress(this.address)}: accept: ${errnoName(errno)}`),
+      );
+    this.#rest();
+    return false;
   }
 
   onReady(): void {}
@@ -190,6 +218,7 @@ export class Listener implements Listening, Source, Task {
   #rest(): void {
     // EPOLL_CTL_MOD is not allowed with EPOLLEXCLUSIVE, epoll_ctl(2).
     this.#gear.loop.remove(this);
+    this.#rests = true;
     this.#resting.start(REST_MS);
   }
 
@@ -198,6 +227,7 @@ export class Listener implements Listening, Source, Task {
     if (this.#closed) return;
     if (this.#reserve < 0) this.#reserve = eventfd(0, O_CLOEXEC);
     if (this.#gear.loop.add(this, EPOLLIN | EPOLLEXCLUSIVE) < 0) this.#resting.start(REST_MS);
+    else this.#rests = false;
   }
 
   /** One address where clients can have come to no other: neither a wildcard nor a transparent listener. */
@@ -211,7 +241,7 @@ export class Listener implements Listening, Source, Task {
   #release(): void {
     this.#closed = true;
     this.#resting.stop();
-    close(this.descriptor);
+    this.#gear.loop.batch.close(this.descriptor);
     if (this.#reserve >= 0) close(this.#reserve);
   }
 }

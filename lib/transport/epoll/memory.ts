@@ -13,6 +13,16 @@ export const SCRATCH = 64 * 1024;
 export const CHUNK = SCRATCH + 8 * 1024;
 /** Events of one epoll_wait(2). */
 export const EVENTS = 256;
+/** One read of many that are made together. */
+export const SLOT = 16 * 1024;
+/** So many of them at most. */
+export const SLOTS = 64;
+// Slots of whole pages would all meet in the same sets of the first-level cache.
+const SLOT_STRIDE = SLOT + 192;
+/** Calls that are made together at most. */
+export const BLOCKS = 256;
+/** What one of them reads or leaves beside data: a sockaddr and its length, or a struct epoll_event. */
+export const BLOCK = 160;
 
 // Freed chunks that are kept; the rest goes back to the system. 64 of them are 4.5 MiB.
 const SPARE_CHUNKS = 64;
@@ -59,6 +69,16 @@ export class WorkerMemory {
   /** EVENTS of struct epoll_event, as Int32: see the strides. */
   readonly events: number;
   readonly eventInts: Int32Array;
+  /** Two sets of SLOTS slots of SLOT bytes. */
+  readonly slots: number;
+  readonly slotStride = SLOT_STRIDE;
+  readonly #slotBytes: Buffer;
+  /** BLOCKS blocks of BLOCK bytes. */
+  readonly blocks: number;
+  readonly blockBytes: Buffer;
+  readonly blockInts: Int32Array;
+  /** A sockaddr with AF_UNSPEC. */
+  readonly disconnect: number;
   /** In Int32: one event, and where its mask and the two halves of its data lie in it. */
   readonly eventStride: number;
   readonly eventData: number;
@@ -76,7 +96,7 @@ export class WorkerMemory {
   readonly lengthInts: Int32Array;
   /** struct linger {1, 0}: close with a reset. */
   readonly lingerZero: number;
-  #shown: Buffer;
+  readonly #shown: Buffer[];
   #chunks: Chunk[] = [];
   #chunksTaken = 0;
 
@@ -85,7 +105,14 @@ export class WorkerMemory {
     const data = allocate(SCRATCH);
     this.scratch = data.address;
     this.scratchBytes = data.bytes;
-    this.#shown = data.bytes;
+    this.#shown = new Array<Buffer>(2 * SLOTS + 1).fill(data.bytes);
+    const slots = allocate(2 * SLOTS * SLOT_STRIDE);
+    this.slots = slots.address;
+    this.#slotBytes = slots.bytes;
+    const blocks = allocate(BLOCKS * BLOCK);
+    this.blocks = blocks.address;
+    this.blockBytes = blocks.bytes;
+    this.blockInts = intsOf(blocks.bytes, 0, (BLOCKS * BLOCK) / 4);
     const events = allocate(EVENTS * epollEvent);
     this.events = events.address;
     this.eventInts = intsOf(events.bytes, 0, (EVENTS * epollEvent) / 4);
@@ -100,14 +127,22 @@ export class WorkerMemory {
     this.lengthInts = intsOf(small.bytes, 72, 1);
     this.lingerZero = small.address + 80;
     intsOf(small.bytes, 80, 2).set([1, 0]);
+    this.disconnect = small.address + 96;
     this.address = small.address + 128;
     this.addressBytes = small.bytes.subarray(128, 128 + ADDRESS_ROOM);
   }
 
-  /** The first bytes of the scratch buffer. The view is kept: many hellos are of one size. */
-  shown(length: number): Buffer {
-    if (this.#shown.length !== length) this.#shown = this.scratchBytes.subarray(0, length);
-    return this.#shown;
+  /** The first bytes of the scratch buffer or of a slot. The views are kept: many hellos are of one size. */
+  shown(address: number, length: number): Buffer {
+    const scratch = address === this.scratch;
+    const offset = scratch ? 0 : address - this.slots;
+    const place = scratch ? 2 * SLOTS : offset / SLOT_STRIDE;
+    let shown = this.#shown[place]!;
+    if (shown.length !== length) {
+      shown = (scratch ? this.scratchBytes : this.#slotBytes).subarray(offset, offset + length);
+      this.#shown[place] = shown;
+    }
+    return shown;
   }
 
   /** Chunks in use: what the slow readers of this worker hold, in CHUNK bytes at most. */

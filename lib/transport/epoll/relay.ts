@@ -6,13 +6,13 @@
  * ready list, or the direction is over. So no edge is ever lost, whatever came together in one event.
  */
 import { ProxyError } from "../../errors.ts";
-import { ECONNRESET, errnoName } from "../../ffi/errno.ts";
+import { ECONNRESET, EINTR, errnoName } from "../../ffi/errno.ts";
 import { EPOLLERR } from "../../ffi/layout.ts";
 import type { Flow, RelayEnd, RelayOwner } from "../transport.ts";
 import { drainPipe, dropPipe, fillPipe, restPipe } from "./bulk.ts";
 import { TRUNCATED, WOULD_BLOCK } from "./channel.ts";
 import type { Gear } from "./gear.ts";
-import { CHUNK, SCRATCH } from "./memory.ts";
+import { CHUNK, SCRATCH, SLOT } from "./memory.ts";
 import { IDLE, RELAYING } from "./phase.ts";
 import type { EpollStream } from "./stream.ts";
 
@@ -54,7 +54,7 @@ export class Relay {
     }
     if (stream.readable) {
       if (peer.blocked) stream.inVain();
-      else this.pump(stream);
+      else this.serve(stream);
     }
     if (this.#owner === null) return;
     // TLS may have waited for input in order to write.
@@ -63,8 +63,62 @@ export class Relay {
     if (drained || retry) this.pump(peer);
   }
 
+  /** As `pump`; the next read and write perhaps together with those of other connections. */
+  serve(source: EpollStream): void {
+    const { batch } = this.#gear.loop;
+    if (batch.together && this.#small(source) && batch.recv(source)) source.underway = true;
+    else this.pump(source);
+  }
+
+  /** What a read of `source` gave that was made together with others. */
+  received(source: EpollStream, address: number, result: number): void {
+    const sink = source.peer!;
+    const count = source.took(result, SLOT);
+    if (count > 0 && sink.failure === 0) {
+      this.#count(source, count);
+      sink.writeTogether(address, count);
+      return;
+    }
+    source.underway = false;
+    if (count <= 0 && count !== WOULD_BLOCK && count !== -EINTR) source.putBack(count);
+    if (source.readable) this.pump(source);
+    else source.listen();
+  }
+
+  /** What became of the write that followed. */
+  sent(sink: EpollStream, address: number, length: number, result: number): void {
+    const source = sink.peer!;
+    source.underway = false;
+    this.#flow.lastActive = this.#gear.loop.now;
+    const count = sink.gave(result, length);
+    if (count < 0) {
+      this.#lost(sink, count);
+      return;
+    }
+    if (count < length) sink.queue(address + count, length - count);
+    source.large = length === SLOT;
+    if (source.readable) this.pump(source);
+    else source.listen();
+  }
+
+  /** Whether one read and one write are all that there is to do. */
+  #small(source: EpollStream): boolean {
+    const sink = source.peer!;
+    return (
+      source.readable &&
+      source.plainRead &&
+      !(source.inputEnded || source.bulk || source.large || source.piped > 0) &&
+      sink.channel === null &&
+      sink.out === null &&
+      !sink.blocked &&
+      sink.failure === 0
+    );
+  }
+
   /** Moves what can be moved from `source` to the other side. */
   pump(source: EpollStream): void {
+    // What its read gave is on its way; it comes back here when it has arrived.
+    if (source.underway) return;
     const sink = source.peer!;
     const flow = this.#flow;
     const { scratch } = this.#gear.memory;
@@ -116,7 +170,10 @@ export class Relay {
       if (count === SCRATCH && ++source.fullReads >= BULK_AFTER)
         source.bulk = source.channel === null && sink.channel === null && !source.urgent;
     }
-    if (left < TURN_BYTES) flow.lastActive = this.#gear.loop.now;
+    if (left < TURN_BYTES) {
+      flow.lastActive = this.#gear.loop.now;
+      source.large = left < TURN_BYTES - SLOT;
+    }
     // Not by the short read that ends every turn: some senders leave a buffer and a half each time.
     if (left > TURN_BYTES - SCRATCH && source.fullReads > 0) source.fullReads = 0;
     if (this.#owner === null) return;

@@ -8,6 +8,7 @@ import { recv } from "../../ffi/libc.ts";
 import { copy } from "../../ffi/memory.ts";
 import type { Look } from "../transport.ts";
 import { WOULD_BLOCK } from "./channel.ts";
+import { SLOT } from "./memory.ts";
 import { IDLE, SNIFFING } from "./phase.ts";
 import type { EpollStream } from "./stream.ts";
 
@@ -22,9 +23,26 @@ export interface Sniff {
 
 /** Shows what is there, if it is enough. */
 export function sniff(stream: EpollStream): void {
+  const { limit } = stream.sniffing!;
+  const { batch } = stream.gear.loop;
+  const plain = stream.channel === null;
+  if (plain && batch.together && batch.peek(stream, Math.min(limit, SLOT))) return;
+  look(stream, plain ? peekPlain(stream, limit) : gatherHeld(stream, limit), stream.gear.memory.scratch);
+}
+
+/** What a peek gave that was made together with others. */
+export function peeked(stream: EpollStream, result: number, address: number): void {
+  if (stream.phase !== SNIFFING) return;
+  const { limit } = stream.sniffing!;
+  if (result === -EAGAIN) stream.readable = false;
+  else if (result === -EINTR || (result === SLOT && limit > SLOT))
+    look(stream, peekPlain(stream, limit), stream.gear.memory.scratch);
+  else look(stream, result, address);
+}
+
+function look(stream: EpollStream, count: number, address: number): void {
   const state = stream.sniffing!;
   const { memory, sockets } = stream.gear;
-  const count = stream.channel === null ? peekPlain(stream, state.limit) : gatherHeld(stream, state.limit);
   if (count === WOULD_BLOCK) return;
   if (count < 0) {
     stream.fail(count);
@@ -36,7 +54,7 @@ export function sniff(stream: EpollStream): void {
   // Whatever comes after this waits for single bytes again.
   if (state.lowered) sockets.lowWater(stream.descriptor, 1);
   state.lowered = false;
-  const need = state.look(memory.shown(count), ended);
+  const need = state.look(memory.shown(address, count), ended);
   // `look` may have begun the next step, another peek included, or ended the connection.
   if (stream.sniffing !== state || stream.phase !== SNIFFING) return;
   if (need > 0 && count < state.limit && !ended) {

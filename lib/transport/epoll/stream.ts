@@ -18,7 +18,7 @@ import {
   SHUT_RDWR,
   SHUT_WR,
 } from "../../ffi/layout.ts";
-import { close, recv, send, shutdown } from "../../ffi/libc.ts";
+import { recv, send, shutdown } from "../../ffi/libc.ts";
 import type { Task, Timer } from "../../timing/wheel.ts";
 import type { SocketAddress } from "../../wire/address.ts";
 import type {
@@ -30,8 +30,9 @@ import type {
   TlsContext,
   TlsFacts,
 } from "../transport.ts";
+import { CONNECT, type Connecting, PEEK, RECV, SEND, SOCKET } from "./batch.ts";
 import { type TlsChannel, WOULD_BLOCK } from "./channel.ts";
-import { connected, dialFailed } from "./connect.ts";
+import { begun, connected, type Dialling, dialFailed, made } from "./connect.ts";
 import type { Gear } from "./gear.ts";
 import { linger } from "./linger.ts";
 import type { FreshSource } from "./loop.ts";
@@ -41,7 +42,7 @@ import type { Pipe } from "./pipes.ts";
 import { gather, writeRecords } from "./records.ts";
 import type { Relay } from "./relay.ts";
 import { handshake, type Securing } from "./secure.ts";
-import { type Sniff, sniff } from "./sniff.ts";
+import { peeked, type Sniff, sniff } from "./sniff.ts";
 
 /** What a socket that stands is watched for at first; room to write is watched for once a write was not taken whole. */
 const WATCH_INPUT = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET;
@@ -56,8 +57,9 @@ const DELAY_OFF = 0;
 const DELAY_ONCE = 1;
 const DELAY_FRESH = 2;
 
-export class EpollStream implements Stream, FreshSource, Task {
-  readonly descriptor: number;
+export class EpollStream implements Stream, FreshSource, Connecting, Task {
+  /** -1 until the socket of a stream that is dialled is made. */
+  descriptor: number;
   generation = 0;
   waiting = false;
   watched = false;
@@ -89,6 +91,7 @@ export class EpollStream implements Stream, FreshSource, Task {
 
   // The steps before the relay: see connect.ts, sniff.ts, secure.ts.
   dialler: Dialler | null = null;
+  dialling: Dialling | null = null;
   /** Dialled without the acknowledgement that our first bytes will carry. */
   quiet = false;
   sniffing: Sniff | null = null;
@@ -98,6 +101,10 @@ export class EpollStream implements Stream, FreshSource, Task {
   relay: Relay | null = null;
   peer: EpollStream | null = null;
   bulk = false;
+  /** A read that is made together with others, or the write of what it gave. */
+  underway = false;
+  /** Lately more at a time than a read that is made together with others takes. */
+  large = false;
   fullReads = 0;
   shortSplices = 0;
   pipe: Pipe | null = null;
@@ -133,6 +140,10 @@ export class EpollStream implements Stream, FreshSource, Task {
   get local(): SocketAddress {
     this.#local ??= this.gear.sockets.localAddress(this.descriptor);
     return this.#local;
+  }
+
+  get sockaddr(): Buffer {
+    return this.dialling!.target.sockaddr;
   }
 
   get stuck(): boolean {
@@ -174,7 +185,7 @@ export class EpollStream implements Stream, FreshSource, Task {
   onReady(): void {
     switch (this.phase) {
       case RELAYING:
-        this.relay!.pump(this);
+        this.relay!.serve(this);
         return;
       case SNIFFING:
         sniff(this);
@@ -191,7 +202,31 @@ export class EpollStream implements Stream, FreshSource, Task {
     }
   }
 
-  onUnwatched(failure: number): void {
+  called(call: number, result: number, address: number, length: number): void {
+    switch (call) {
+      case RECV:
+        this.relay?.received(this, address, result);
+        return;
+      case SEND:
+        this.relay?.sent(this, address, length, result);
+        return;
+      case PEEK:
+        peeked(this, result, address);
+        return;
+      case SOCKET:
+        made(this, result);
+        return;
+      case CONNECT:
+        begun(this, result);
+        return;
+      default:
+        this.#watching(result);
+    }
+  }
+
+  #watching(failure: number): void {
+    this.watched = failure === 0;
+    if (this.watched || this.phase === CLOSED) return;
     switch (this.phase) {
       case CONNECTING:
         dialFailed(this, this.gear.dialError(this.remote, failure));
@@ -281,14 +316,24 @@ export class EpollStream implements Stream, FreshSource, Task {
       return verdict;
     }
     if (this.channel !== null) return gather(this, this.channel, address, length);
-    const count = recv(this.descriptor, address, length, 0);
+    const count = this.took(recv(this.descriptor, address, length, 0), length);
+    return count === -EINTR ? this.read(address, length) : count;
+  }
+
+  /** Whether a plain recv(2) is all that the next read is. */
+  get plainRead(): boolean {
+    return this.channel === null && this.#verdict === 1;
+  }
+
+  /** What a recv(2) of `length` bytes gave, as `read` gives it. */
+  took(count: number, length: number): number {
     if (count > 0) {
       if (count < length && !this.ending && !this.urgent) this.readable = false;
       return count;
     }
     if (count === 0) return this.failure;
     if (count === -EAGAIN) this.readable = false;
-    return count === -EINTR ? this.read(address, length) : count;
+    return count;
   }
 
   /** Has the next read give this end or failure again, because a socket tells its error once; or WOULD_BLOCK, for a pause. */
@@ -301,16 +346,31 @@ export class EpollStream implements Stream, FreshSource, Task {
   /** How many bytes were taken; fewer than `length`: `blocked` is true now. Negative: a failure, nothing more can be written. */
   write(address: number, length: number): number {
     if (this.channel !== null) return writeRecords(this, this.channel, address, length);
-    if (this.#delay === DELAY_FRESH) this.#delay = DELAY_ONCE;
-    else if (this.#delay === DELAY_ONCE) this.hurry();
+    this.#first();
     const count = send(this.descriptor, address, length, MSG_NOSIGNAL);
+    return count === -EINTR ? this.write(address, length) : this.gave(count, length);
+  }
+
+  /** As `write`, on a plain stream; the relay hears of it. */
+  writeTogether(address: number, length: number): void {
+    this.#first();
+    this.gear.loop.batch.send(this, address, length);
+  }
+
+  /** What a send(2) of `length` bytes gave, as `write` gives it. */
+  gave(count: number, length: number): number {
     if (this.quiet) this.acknowledge();
     if (count === length) return count;
-    if (count >= 0 || count === -EAGAIN) {
+    if (count >= 0 || count === -EAGAIN || count === -EINTR) {
       this.block();
       return Math.max(count, 0);
     }
-    return count === -EINTR ? this.write(address, length) : count;
+    return count;
+  }
+
+  #first(): void {
+    if (this.#delay === DELAY_FRESH) this.#delay = DELAY_ONCE;
+    else if (this.#delay === DELAY_ONCE) this.hurry();
   }
 
   /** Half-close. 0: done; WOULD_BLOCK: `blocked` is true now; else a failure. */
@@ -425,10 +485,7 @@ export class EpollStream implements Stream, FreshSource, Task {
   #reset(): void {
     // A socket that failed or has seen both ends is closed already as far as TCP goes; UNIX sockets know no resets.
     const over = this.failure !== 0 || (this.inputEnded && this.outputEnded);
-    if (!over && this.remote.kind === "ip" && this.descriptor >= 0) {
-      this.gear.sockets.resetOnClose(this.descriptor);
-    }
-    this.close();
+    this.#release(!over && this.remote.kind === "ip");
   }
 
   /** The worker ends. What an orderly end has said already, an alert too, is still delivered. */
@@ -444,6 +501,10 @@ export class EpollStream implements Stream, FreshSource, Task {
 
   /** Releases everything. What the kernel still has to send is sent. */
   close(): void {
+    this.#release(false);
+  }
+
+  #release(resets: boolean): void {
     if (this.phase === CLOSED) return;
     this.phase = CLOSED;
     if (this.lingering !== null) {
@@ -455,7 +516,9 @@ export class EpollStream implements Stream, FreshSource, Task {
     this.channel?.release();
     this.channel = null;
     if (this.descriptor < 0) return;
-    this.gear.loop.forget(this);
-    close(this.descriptor);
+    const { loop } = this.gear;
+    loop.forget(this);
+    if (resets) loop.batch.reset(this.descriptor);
+    else loop.batch.close(this.descriptor);
   }
 }

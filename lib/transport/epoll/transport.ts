@@ -20,6 +20,7 @@ import type {
   TlsContextSpec,
   Transport,
 } from "../transport.ts";
+import { openRing } from "./batch.ts";
 import type { TlsEngine } from "./channel.ts";
 import { dial } from "./dial.ts";
 import { dialError, type Gear } from "./gear.ts";
@@ -67,7 +68,7 @@ export class EpollTransport implements Transport {
     requireEpoll();
     const memory = new WorkerMemory();
     const sockets = new Sockets(memory);
-    const loop = new EventLoop(memory, options.onFault);
+    const loop = new EventLoop(memory, openRing(), options.onFault);
     const budget = options.pipes ?? Math.max(1, Math.floor(PIPES_OF_ALL_WORKERS / options.workers));
     this.#options = options;
     this.#loop = loop;

@@ -41,6 +41,7 @@ describe("listener", { skip }, () => {
       return accepted[1] === 1;
     });
     there.close();
+    other.turn(0);
     await assert.rejects(rig.connect(bound.address), /ECONNREFUSED/);
     other.stop();
     other.run();

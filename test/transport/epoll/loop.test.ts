@@ -5,6 +5,7 @@ import { describe, it, type TestContext } from "node:test";
 import { Worker } from "node:worker_threads";
 import { EPOLLET, EPOLLIN, O_CLOEXEC, O_NONBLOCK } from "../../../lib/ffi/layout.ts";
 import { close, eventfd } from "../../../lib/ffi/libc.ts";
+import { openRing } from "../../../lib/transport/epoll/batch.ts";
 import { EventLoop, type FreshSource } from "../../../lib/transport/epoll/loop.ts";
 import { WorkerMemory } from "../../../lib/transport/epoll/memory.ts";
 import { createWakeup } from "../../../lib/transport/epoll/wakeup.ts";
@@ -41,14 +42,15 @@ class Probe implements FreshSource {
     this.faults.push(thrown);
   }
 
-  onUnwatched(failure: number): void {
-    this.refused.push(failure);
+  called(_watch: number, result: number): void {
+    if (result === 0) this.watched = true;
+    else this.refused.push(result);
   }
 }
 
 function setUp(t: TestContext) {
   const faults: unknown[] = [];
-  const loop = new EventLoop(new WorkerMemory(), (thrown) => faults.push(thrown));
+  const loop = new EventLoop(new WorkerMemory(), openRing(), (thrown) => faults.push(thrown));
   const open = new Set<number>();
   t.after(() => {
     for (const descriptor of open) close(descriptor);

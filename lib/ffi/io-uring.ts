@@ -1,0 +1,225 @@
+/**
+ * io_uring(7) as a way to make many system calls in one: submissions are written into memory that the kernel shares, one
+ * io_uring_enter(2) carries all of them out in their order, and their results are there when it returns. Only for calls that
+ * do not wait, for O_NONBLOCK alone does not keep a call from waiting here: recv(2) and send(2) with MSG_DONTWAIT, accept
+ * with IORING_ACCEPT_DONTWAIT, connect(2) not at all but where it has been begun.
+ * Where a system call is dear (page-table isolation, virtual machines) most of its price is the way into the kernel and back.
+ */
+import { EBADF, EINTR } from "./errno.ts";
+import { close, errno, mmap } from "./libc.ts";
+import { find, viewOf } from "./library.ts";
+import { allocate } from "./memory.ts";
+
+// Both numbers are the same on x64 and arm64.
+const SYS_IO_URING_SETUP = 425;
+const SYS_IO_URING_ENTER = 426;
+const SYS_IO_URING_REGISTER = 427;
+
+// linux/io_uring.h
+const IORING_SETUP_CLAMP = 1 << 4;
+const IORING_SETUP_SUBMIT_ALL = 1 << 7;
+const IORING_SETUP_COOP_TASKRUN = 1 << 8;
+const IORING_SETUP_SINGLE_ISSUER = 1 << 12;
+const IORING_FEAT_SINGLE_MMAP = 1;
+const IORING_ENTER_GETEVENTS = 1;
+const IORING_OFF_SQES = 0x10000000;
+const IORING_REGISTER_PROBE = 8;
+const IO_URING_OP_SUPPORTED = 1;
+const SQE_INTS = 16;
+const CQE_INTS = 4;
+// struct io_uring_params: where sq_off and cq_off begin, in Int32.
+const PARAMS = { bytes: 120, entries: 0, flags: 2, features: 5, submission: 10, completion: 20 };
+const OFFSETS = { head: 0, tail: 1, mask: 2, array: 6, cqes: 5 };
+// struct io_uring_probe: 16 bytes, then 8 for each operation.
+const PROBE = { head: 16, each: 8, operations: 64 };
+
+// sys/mman.h
+const PROT_READ_WRITE = 3;
+const MAP_SHARED_POPULATE = 0x8001;
+
+/** With IORING_ACCEPT_DONTWAIT (Linux 6.10) in the field `ioprio`. */
+export const IORING_OP_ACCEPT_DONTWAIT = 13 | (2 << 16);
+export const IORING_OP_CONNECT = 16;
+export const IORING_OP_CLOSE = 19;
+export const IORING_OP_SEND = 26;
+export const IORING_OP_RECV = 27;
+export const IORING_OP_EPOLL_CTL = 29;
+export const IORING_OP_SOCKET = 45;
+const NEEDED = [
+  IORING_OP_CONNECT,
+  IORING_OP_CLOSE,
+  IORING_OP_SEND,
+  IORING_OP_RECV,
+  IORING_OP_EPOLL_CTL,
+  IORING_OP_SOCKET,
+];
+
+const W = "intptr_t";
+const syscall = find("syscall", W, [W, W, W, W, W, W, W]);
+
+export class IoUring {
+  /** How many calls go out together at most. */
+  readonly room: number;
+  /** What each call of the last `submit` gave, by its number: as its man page says, or -errno. */
+  readonly results: Int32Array;
+  readonly #descriptor: number;
+  readonly #entries: Int32Array;
+  readonly #ring: Int32Array;
+  readonly #at: {
+    tail: number;
+    array: number;
+    mask: number;
+    head: number;
+    done: number;
+    cqes: number;
+    doneMask: number;
+  };
+  #count = 0;
+
+  private constructor(descriptor: number, params: Int32Array, ring: Buffer, entries: Buffer) {
+    this.#descriptor = descriptor;
+    this.room = params[PARAMS.entries]!;
+    this.results = new Int32Array(this.room);
+    this.#entries = intsOf(entries);
+    const ints = intsOf(ring);
+    this.#ring = ints;
+    const submission = (field: number) => params[PARAMS.submission + field]! >> 2;
+    const completion = (field: number) => params[PARAMS.completion + field]! >> 2;
+    this.#at = {
+      tail: submission(OFFSETS.tail),
+      array: submission(OFFSETS.array),
+      mask: ints[submission(OFFSETS.mask)]!,
+      head: completion(OFFSETS.head),
+      done: completion(OFFSETS.tail),
+      cqes: completion(OFFSETS.cqes),
+      doneMask: ints[completion(OFFSETS.mask)]!,
+    };
+    // user_data, which comes back with the result.
+    for (let index = 0; index < this.room; index++) this.#entries[index * SQE_INTS + 8] = index;
+  }
+
+  /** A ring for `room` calls (a power of two) of this thread; null where the kernel has none for us, or lacks a call (before 6.0). */
+  static open(room: number): IoUring | null {
+    if (syscall === null) return null;
+    const { address, bytes } = allocate(4096);
+    const params = intsOf(bytes);
+    params[PARAMS.flags] =
+      IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER;
+    const descriptor = syscall(SYS_IO_URING_SETUP, room, address, 0, 0, 0, 0);
+    if (descriptor < 0) return null;
+    const ringBytes = (params[PARAMS.completion + OFFSETS.cqes]! + 2 * room * CQE_INTS * 4 + 4096) & ~4095;
+    const ring = mmap(0, ringBytes, PROT_READ_WRITE, MAP_SHARED_POPULATE, descriptor, 0);
+    const entries = mmap(
+      0,
+      room * SQE_INTS * 4,
+      PROT_READ_WRITE,
+      MAP_SHARED_POPULATE,
+      descriptor,
+      IORING_OFF_SQES,
+    );
+    const single = (params[PARAMS.features]! & IORING_FEAT_SINGLE_MMAP) !== 0;
+    if (!single || ring < 0 || entries < 0 || !knows(descriptor, address + 2048, bytes.subarray(2048))) {
+      close(descriptor);
+      return null;
+    }
+    return new IoUring(descriptor, params, viewOf(ring, ringBytes), viewOf(entries, room * SQE_INTS * 4));
+  }
+
+  /** Whether the kernel knows this call with its flags: of no descriptor, so that nothing is done. */
+  knows(operation: number): boolean {
+    this.put(operation, -1, 0, 0, 0, 0);
+    return this.submit() === 1 && this.results[0] === -EBADF;
+  }
+
+  /** Adds a call: `second` is the field `off`, `flags` the flags of the call. Its result has the number that it had in the order. */
+  put(
+    operation: number,
+    descriptor: number,
+    address: number,
+    length: number,
+    second: number,
+    flags: number,
+  ): void {
+    const entries = this.#entries;
+    const at = this.#count++ * SQE_INTS;
+    entries[at] = operation;
+    entries[at + 1] = descriptor;
+    entries[at + 2] = second;
+    entries[at + 3] = second < 0x80000000 ? 0 : Math.floor(second / 0x100000000);
+    entries[at + 4] = address;
+    entries[at + 5] = address < 0x80000000 ? 0 : Math.floor(address / 0x100000000);
+    entries[at + 6] = length;
+    entries[at + 7] = flags;
+  }
+
+  /**
+   * Carries out the calls; `results` has theirs. How many were taken: fewer than there were when the kernel had no memory for
+   * more, and the rest was not begun.
+   */
+  submit(): number {
+    const { tail, array, mask } = this.#at;
+    const ring = this.#ring;
+    const count = this.#count;
+    this.#count = 0;
+    const first = ring[tail]!;
+    for (let index = 0; index < count; index++) ring[array + ((first + index) & mask)] = index;
+    ring[tail] = (first + count) | 0;
+    let taken = 0;
+    let done = 0;
+    while (done < count) {
+      const entered = syscall!(
+        SYS_IO_URING_ENTER,
+        this.#descriptor,
+        count - taken,
+        count - done,
+        IORING_ENTER_GETEVENTS,
+        0,
+        0,
+      );
+      if (entered > 0) taken += entered;
+      const reaped = this.#reap();
+      done += reaped;
+      if (entered > 0 || reaped > 0 || errno() === EINTR) continue;
+      if (done < taken) continue;
+      ring[tail] = (first + taken) | 0;
+      return taken;
+    }
+    return count;
+  }
+
+  /** Reads what has completed. */
+  #reap(): number {
+    const { head, done, cqes, doneMask } = this.#at;
+    const ring = this.#ring;
+    const first = ring[head]!;
+    const end = ring[done]!;
+    for (let at = first; at !== end; at = (at + 1) | 0) {
+      const cqe = cqes + (at & doneMask) * CQE_INTS;
+      this.results[ring[cqe]!] = ring[cqe + 2]!;
+    }
+    ring[head] = end;
+    return (end - first) | 0;
+  }
+
+  close(): void {
+    close(this.#descriptor);
+  }
+}
+
+function knows(descriptor: number, address: number, bytes: Buffer): boolean {
+  const result = syscall!(
+    SYS_IO_URING_REGISTER,
+    descriptor,
+    IORING_REGISTER_PROBE,
+    address,
+    PROBE.operations,
+    0,
+    0,
+  );
+  const flagsOf = (operation: number) => bytes.readUInt16LE(PROBE.head + operation * PROBE.each + 2);
+  return result === 0 && NEEDED.every((operation) => (flagsOf(operation) & IO_URING_OP_SUPPORTED) !== 0);
+}
+
+function intsOf(bytes: Buffer): Int32Array {
+  return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+}
