@@ -20,6 +20,7 @@ interface Status {
   readonly generation: number;
   readonly transport: string;
   readonly transport_why?: string;
+  readonly io_uring?: boolean;
   readonly workers: number;
   readonly uptime_s: number;
   readonly connections: { readonly active: number; readonly limit: number };
@@ -73,7 +74,7 @@ function stranger(address: SocketAddress): ProxyError {
 export function formatStatus(s: Status, now: number): string {
   const lines = [
     `millrace ${s.version} is ${s.state}, started ${formatSpan(s.uptime_s)} ago, generation ${s.generation}`,
-    `transport    ${s.transport}, ${s.workers} worker${s.workers === 1 ? "" : "s"}`,
+    `transport    ${s.transport}, ${s.workers} worker${s.workers === 1 ? "" : "s"}${s.io_uring === true ? ", io_uring" : ""}`,
     ...(s.transport_why === undefined ? [] : [`             ${s.transport_why}`]),
     `connections  ${s.connections.active} of at most ${s.connections.limit}`,
     `descriptors  ${s.descriptors.open} of at most ${s.descriptors.limit}`,

@@ -6,9 +6,9 @@
  * Where a system call is dear (page-table isolation, virtual machines) most of its price is the way into the kernel and back.
  */
 import { EBADF, EINTR } from "./errno.ts";
-import { close, errno, mmap } from "./libc.ts";
+import { close, errno, mmap, munmap } from "./libc.ts";
 import { find, viewOf } from "./library.ts";
-import { allocate } from "./memory.ts";
+import { allocate, free, type Memory } from "./memory.ts";
 
 // Both numbers are the same on x64 and arm64.
 const SYS_IO_URING_SETUP = 425;
@@ -20,18 +20,24 @@ const IORING_SETUP_CLAMP = 1 << 4;
 const IORING_SETUP_SUBMIT_ALL = 1 << 7;
 const IORING_SETUP_COOP_TASKRUN = 1 << 8;
 const IORING_SETUP_SINGLE_ISSUER = 1 << 12;
+const SETUP =
+  IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER;
 const IORING_FEAT_SINGLE_MMAP = 1;
 const IORING_ENTER_GETEVENTS = 1;
+const IORING_OFF_SQ_RING = 0;
 const IORING_OFF_SQES = 0x10000000;
 const IORING_REGISTER_PROBE = 8;
 const IO_URING_OP_SUPPORTED = 1;
 const SQE_INTS = 16;
 const CQE_INTS = 4;
 // struct io_uring_params: where sq_off and cq_off begin, in Int32.
-const PARAMS = { bytes: 120, entries: 0, flags: 2, features: 5, submission: 10, completion: 20 };
+const PARAMS = { entries: 0, completions: 1, flags: 2, features: 5, submission: 10, completion: 20 };
 const OFFSETS = { head: 0, tail: 1, mask: 2, array: 6, cqes: 5 };
-// struct io_uring_probe: 16 bytes, then 8 for each operation.
-const PROBE = { head: 16, each: 8, operations: 64 };
+// struct io_uring_probe, in the same page: 16 bytes, then 8 for each operation.
+const PROBE = { at: 2048, head: 16, each: 8, operations: 64 };
+
+// Room for both structures that the kernel fills in before there is a ring.
+const PAGE = 4096;
 
 // sys/mman.h
 const PROT_READ_WRITE = 3;
@@ -65,6 +71,7 @@ export class IoUring {
   readonly #descriptor: number;
   readonly #entries: Int32Array;
   readonly #ring: Int32Array;
+  readonly #mappings: readonly Mapping[];
   readonly #at: {
     tail: number;
     array: number;
@@ -76,53 +83,53 @@ export class IoUring {
   };
   #count = 0;
 
-  private constructor(descriptor: number, params: Int32Array, ring: Buffer, entries: Buffer) {
+  private constructor(descriptor: number, params: Int32Array, ring: Mapping, entries: Mapping) {
     this.#descriptor = descriptor;
+    this.#mappings = [ring, entries];
     this.room = params[PARAMS.entries]!;
     this.results = new Int32Array(this.room);
-    this.#entries = intsOf(entries);
-    const ints = intsOf(ring);
-    this.#ring = ints;
+    this.#entries = intsOf(viewOf(entries.address, entries.length));
+    this.#ring = intsOf(viewOf(ring.address, ring.length));
     const submission = (field: number) => params[PARAMS.submission + field]! >> 2;
     const completion = (field: number) => params[PARAMS.completion + field]! >> 2;
     this.#at = {
       tail: submission(OFFSETS.tail),
       array: submission(OFFSETS.array),
-      mask: ints[submission(OFFSETS.mask)]!,
+      mask: this.#ring[submission(OFFSETS.mask)]!,
       head: completion(OFFSETS.head),
       done: completion(OFFSETS.tail),
       cqes: completion(OFFSETS.cqes),
-      doneMask: ints[completion(OFFSETS.mask)]!,
+      doneMask: this.#ring[completion(OFFSETS.mask)]!,
     };
     // user_data, which comes back with the result.
     for (let index = 0; index < this.room; index++) this.#entries[index * SQE_INTS + 8] = index;
   }
 
-  /** A ring for `room` calls (a power of two) of this thread; null where the kernel has none for us, or lacks a call (before 6.0). */
+  /**
+   * A ring for `room` calls (a power of two) of this thread; null where the kernel has none for us (before 6.0, seccomp,
+   * kernel.io_uring_disabled) or lacks a call.
+   */
   static open(room: number): IoUring | null {
     if (syscall === null) return null;
-    const { address, bytes } = allocate(4096);
-    const params = intsOf(bytes);
-    params[PARAMS.flags] =
-      IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER;
-    const descriptor = syscall(SYS_IO_URING_SETUP, room, address, 0, 0, 0, 0);
-    if (descriptor < 0) return null;
-    const ringBytes = (params[PARAMS.completion + OFFSETS.cqes]! + 2 * room * CQE_INTS * 4 + 4096) & ~4095;
-    const ring = mmap(0, ringBytes, PROT_READ_WRITE, MAP_SHARED_POPULATE, descriptor, 0);
-    const entries = mmap(
-      0,
-      room * SQE_INTS * 4,
-      PROT_READ_WRITE,
-      MAP_SHARED_POPULATE,
-      descriptor,
-      IORING_OFF_SQES,
-    );
-    const single = (params[PARAMS.features]! & IORING_FEAT_SINGLE_MMAP) !== 0;
-    if (!single || ring < 0 || entries < 0 || !knows(descriptor, address + 2048, bytes.subarray(2048))) {
-      close(descriptor);
+    const page = allocate(PAGE);
+    try {
+      const params = intsOf(page.bytes);
+      params[PARAMS.flags] = SETUP;
+      const descriptor = syscall(SYS_IO_URING_SETUP, room, page.address, 0, 0, 0, 0);
+      if (descriptor < 0) return null;
+      const array = params[PARAMS.submission + OFFSETS.array]! + params[PARAMS.entries]! * 4;
+      const cqes = params[PARAMS.completion + OFFSETS.cqes]! + params[PARAMS.completions]! * CQE_INTS * 4;
+      const ring = map(descriptor, IORING_OFF_SQ_RING, Math.max(array, cqes));
+      const entries = map(descriptor, IORING_OFF_SQES, params[PARAMS.entries]! * SQE_INTS * 4);
+      const single = (params[PARAMS.features]! & IORING_FEAT_SINGLE_MMAP) !== 0;
+      if (single && ring.address > 0 && entries.address > 0 && hasAll(descriptor, page)) {
+        return new IoUring(descriptor, params, ring, entries);
+      }
+      release(descriptor, [ring, entries]);
       return null;
+    } finally {
+      free(page.address, PAGE);
     }
-    return new IoUring(descriptor, params, viewOf(ring, ringBytes), viewOf(entries, room * SQE_INTS * 4));
   }
 
   /** Whether the kernel knows this call with its flags: of no descriptor, so that nothing is done. */
@@ -201,22 +208,40 @@ export class IoUring {
     return (end - first) | 0;
   }
 
+  /** Gives everything back. Nothing of it may be used afterwards. */
   close(): void {
-    close(this.#descriptor);
+    release(this.#descriptor, this.#mappings);
   }
 }
 
-function knows(descriptor: number, address: number, bytes: Buffer): boolean {
+/** Memory of the kernel's; its address is -errno where it could not be had. */
+interface Mapping {
+  readonly address: number;
+  readonly length: number;
+}
+
+function map(descriptor: number, what: number, length: number): Mapping {
+  return { address: mmap(0, length, PROT_READ_WRITE, MAP_SHARED_POPULATE, descriptor, what), length };
+}
+
+function release(descriptor: number, mappings: readonly Mapping[]): void {
+  for (const { address, length } of mappings) if (address > 0) munmap(address, length);
+  close(descriptor);
+}
+
+function hasAll(descriptor: number, page: Memory): boolean {
+  const { address, bytes } = page;
   const result = syscall!(
     SYS_IO_URING_REGISTER,
     descriptor,
     IORING_REGISTER_PROBE,
-    address,
+    address + PROBE.at,
     PROBE.operations,
     0,
     0,
   );
-  const flagsOf = (operation: number) => bytes.readUInt16LE(PROBE.head + operation * PROBE.each + 2);
+  const flagsOf = (operation: number) =>
+    bytes.readUInt16LE(PROBE.at + PROBE.head + operation * PROBE.each + 2);
   return result === 0 && NEEDED.every((operation) => (flagsOf(operation) & IO_URING_OP_SUPPORTED) !== 0);
 }
 

@@ -84,7 +84,7 @@ export function scenario(
     test(`${name} (${how})`, { timeout: 60_000, skip: needs.skip }, async () => {
       process.env.MILLRACE_IO_URING = ring;
       await warmUp();
-      const scene = new Scene(transport);
+      const scene = new Scene(transport, transport === "epoll" ? ring === "on" : undefined);
       try {
         await body(scene);
         await scene.close();
@@ -113,14 +113,17 @@ function warmUp(): Promise<void> {
 
 export class Scene {
   readonly transport: TransportName;
+  /** As `/status` tells it. */
+  readonly ioUring: boolean | undefined;
   readonly #descriptors = openDescriptors();
   readonly #stages: Stage[] = [];
   readonly #services: Service[] = [];
   readonly #releases: (() => void | Promise<void>)[] = [];
   #closed = false;
 
-  constructor(transport: TransportName) {
+  constructor(transport: TransportName, ioUring: boolean | undefined) {
     this.transport = transport;
+    this.ioUring = ioUring;
   }
 
   /** Starts a proxy. `transport` and one worker unless the configuration says otherwise. */

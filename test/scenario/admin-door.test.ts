@@ -44,6 +44,7 @@ scenario("every path, on a UNIX socket that only its owner may use", async (scen
   assert.deepEqual(await json("/ready"), { ready: true, state: "running" });
   const status = await json("/status");
   assert.deepEqual([status.state, status.generation, status.transport], ["running", 1, scene.transport]);
+  assert.equal(status.io_uring, scene.ioUring);
   assert.deepEqual(status.connections.active, 1);
   assert.deepEqual(
     status.listeners.map(({ name, address, active, total }: Record<string, unknown>) => [
