@@ -36,7 +36,10 @@ scenario("status", async (scene) => {
   assert.deepEqual([shown.code, shown.stderr], [0, ""]);
   for (const line of shown.stdout.split("\n")) assert.ok(line.length <= 80, line);
   assert.match(shown.stdout, /^millrace \d\S* is running, started \d+ s ago, generation 1\n/);
-  assert.match(shown.stdout, new RegExp(`\\ntransport {4}${scene.transport}, 1 worker${scene.ioUring ? ", io_uring" : ""}\\n`));
+  assert.match(
+    shown.stdout,
+    new RegExp(`\\ntransport {4}${scene.transport}, 1 worker${scene.ioUring ? ", io_uring" : ""}\\n`),
+  );
   assert.match(shown.stdout, /\nconnections {2}1 of at most \d+\n/);
   assert.match(shown.stdout, new RegExp(`\\nin +127\\.0\\.0\\.1:${stage.port("in")} +1 +0 +0 B +\\d B\\n`));
   assert.match(shown.stdout, /\nout +resolved +1 +1 +0\n/);
