@@ -29,7 +29,8 @@ import {
 import { accept4, close, connect, epollCtl, recv, send, setsockopt, socket } from "../../ffi/libc.ts";
 import { BLOCK, BLOCKS, SLOT, SLOTS, type WorkerMemory } from "./memory.ts";
 
-// The calls. Those behind SILENT have no result that anybody waits for.
+// The calls. From WATCH on nothing is done with what they give while all is well: they can wait for others, or for the end of the
+// turn. From RESET on nobody hears of it.
 export const RECV = 0;
 export const PEEK = 1;
 export const SEND = 2;
@@ -37,7 +38,6 @@ export const ACCEPT = 3;
 export const SOCKET = 4;
 export const CONNECT = 5;
 export const WATCH = 6;
-const SILENT = 7;
 const RESET = 7;
 const CLOSE = 8;
 
@@ -77,6 +77,7 @@ export function openRing(): IoUring | null {
 /** Calls that were asked for, as parallel lists. */
 class Round {
   length = 0;
+  urgent = 0;
   slots = 0;
   readonly calls: number[] = [];
   readonly callers: (Caller | null)[] = [];
@@ -122,6 +123,11 @@ export class Batch {
   /** How many calls wait to be made. */
   get waiting(): number {
     return this.#asked.length;
+  }
+
+  /** How many of them somebody needs in order to go on. */
+  get urgent(): number {
+    return this.#asked.urgent;
   }
 
   /** recv(2) of up to SLOT bytes. False: no slot is free, and nothing was asked for. */
@@ -170,14 +176,19 @@ export class Batch {
     this.#ask(CLOSE, null, descriptor, 0, 0);
   }
 
-  /** Makes calls until nobody asks for any. */
+  /** Makes calls until nobody needs one in order to go on. */
   run(): void {
+    while (this.#asked.urgent > 0) this.#round();
+  }
+
+  /** Makes all calls that were asked for. */
+  flush(): void {
     while (this.#asked.length > 0) this.#round();
   }
 
   /** Makes what was asked for and gives the ring back. */
   release(): void {
-    this.run();
+    this.flush();
     this.#uring?.close();
   }
 
@@ -193,6 +204,7 @@ export class Batch {
   #ask(call: number, caller: Caller | null, descriptor: number, address: number, length: number): void {
     const round = this.#asked;
     const index = round.length++;
+    if (call < WATCH) round.urgent++;
     round.calls[index] = call;
     round.callers[index] = caller;
     round.descriptors[index] = descriptor;
@@ -219,6 +231,7 @@ export class Batch {
       this.#tell(round, from, end, results);
     }
     round.slots = 0;
+    round.urgent = 0;
     round.length = 0;
   }
 
@@ -323,7 +336,7 @@ export class Batch {
       const caller = callers[index]!;
       callers[index] = null;
       const call = calls[index]!;
-      if (call >= SILENT) continue;
+      if (call >= RESET) continue;
       const result = results[index - from]!;
       try {
         if (call === ACCEPT) {

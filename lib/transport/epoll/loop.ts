@@ -133,7 +133,7 @@ export class EventLoop {
   /** One turn. Blocks for at most `longest` ms (-1: for ever) when nothing is ready and no timer is nearer. */
   turn(longest: number): void {
     this.#serve();
-    while (this.#steps.length > 0 || this.#fresh.length > 0 || this.batch.waiting > 0) this.#begin();
+    this.#settle();
     let timeout = 0;
     if (this.#ready.length === 0 && this.#deferred.length === 0) {
       timeout = this.wheel.next(this.#now);
@@ -149,7 +149,7 @@ export class EventLoop {
       throw new ProxyError("INTERNAL", `epoll_wait(): ${errnoName(count)}`);
     }
     this.#fire();
-    this.batch.run();
+    this.#settle();
   }
 
   /** Every source that is watched, for the end. */
@@ -188,7 +188,7 @@ export class EventLoop {
           source = this.#sources[eventInts[at + eventData]!];
           if (source !== undefined && source.generation === eventInts[at + eventData + 1]) {
             source.onEvents(eventInts[at]!);
-            if (this.batch.waiting >= TOGETHER_MOST) this.batch.run();
+            if (this.batch.urgent >= TOGETHER_MOST) this.batch.run();
           }
         }
       } catch (thrown) {
@@ -228,6 +228,15 @@ export class EventLoop {
     this.#callAll(serving);
   }
 
+  /** Everything that must not wait for the kernel to report it. */
+  #settle(): void {
+    for (;;) {
+      if (this.#steps.length > 0 || this.#fresh.length > 0 || this.batch.urgent > 0) this.#begin();
+      else if (this.batch.waiting > 0) this.batch.flush();
+      else return;
+    }
+  }
+
   /** The steps that are due, until none is; then whoever is new is watched. */
   #begin(): void {
     // What was begun in this turn has taken time: a dial to loopback is over already.
@@ -247,7 +256,7 @@ export class EventLoop {
       source.waiting = false;
       try {
         source.onReady();
-        if (this.batch.waiting >= TOGETHER_MOST) this.batch.run();
+        if (this.batch.urgent >= TOGETHER_MOST) this.batch.run();
       } catch (thrown) {
         this.#contain(source, thrown);
       }

@@ -256,7 +256,9 @@ export class Relay {
 
   #passEnd(source: EpollStream, sink: EpollStream): void {
     if (sink.outputEnded) return;
-    const result = sink.end();
+    // Where nothing more can come either way, the close that follows says so by itself.
+    const last = sink.channel === null && sink.inputEnded && source.outputEnded;
+    const result = last ? sink.ended() : sink.end();
     if (result === WOULD_BLOCK) return;
     if (result < 0) {
       this.#lost(sink, result);

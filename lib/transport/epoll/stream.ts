@@ -381,6 +381,12 @@ export class EpollStream implements Stream, FreshSource, Connecting, Task {
     return result;
   }
 
+  /** Half-closed by the close that follows. 0. */
+  ended(): number {
+    this.outputEnded = true;
+    return 0;
+  }
+
   /** It stands before it is watched: nobody waits for room to write. */
   stood(): void {
     this.interest = WATCH_INPUT;

@@ -62,11 +62,11 @@ async function setUp(t: TestContext, ring: boolean) {
   const pair = async (): Promise<[Probe, Socket]> => {
     const probe = new Probe(memory);
     batch.socket(probe, AF_INET);
-    batch.run();
+    batch.flush();
     memory.addressBytes.set(sockaddr);
     assert.equal(begin(probe.descriptor, memory.address, sockaddr.length), -EINPROGRESS);
     batch.connect(Object.assign(probe, { sockaddr }));
-    batch.run();
+    batch.flush();
     assert.deepEqual(probe.heard.splice(0), [
       [calls.SOCKET, probe.descriptor],
       [calls.CONNECT, 0],
@@ -99,7 +99,7 @@ for (const ring of calls.openRing() === null ? [false] : [false, true]) {
       batch.watch(one);
       batch.peek(two, 4);
       batch.recv(two);
-      batch.run();
+      batch.flush();
       assert.equal(batch.waiting, 0);
       assert.deepEqual(two.heard, [
         [calls.PEEK, 4],
@@ -119,11 +119,11 @@ for (const ring of calls.openRing() === null ? [false] : [false, true]) {
       const [gone, far] = await pair();
       const failed = once(far, "error");
       batch.reset(gone.descriptor);
-      batch.run();
+      batch.flush();
       assert.equal(((await failed)[0] as NodeJS.ErrnoException).code, "ECONNRESET");
       const [closed, its] = await pair();
       batch.close(closed.descriptor);
-      batch.run();
+      batch.flush();
       await once(its.resume(), "end");
     });
 
@@ -140,7 +140,7 @@ for (const ring of calls.openRing() === null ? [false] : [false, true]) {
         batch.watch(probe);
       });
       batch.recv(one);
-      batch.run();
+      batch.flush();
       for (const { heard } of probes) assert.deepEqual(heard, [[calls.WATCH, -EBADF]]);
       assert.equal(probes.filter(({ faults }) => faults[0] === fault).length, 10);
       assert.deepEqual(one.heard, [[calls.RECV, -EAGAIN]]);
@@ -153,13 +153,13 @@ for (const ring of calls.openRing() === null ? [false] : [false, true]) {
       await new Promise((resolve) => far.write("x".repeat(SLOTS), resolve));
       for (let count = 0; count < SLOTS; count++) assert.equal(batch.peek(one, count + 1), true);
       assert.equal(batch.recv(one), false);
-      batch.run();
+      batch.flush();
       assert.deepEqual(
         one.heard.map(([, result]) => result),
         Array.from({ length: SLOTS }, (_, count) => count + 1),
       );
       assert.equal(batch.recv(one), true);
-      batch.run();
+      batch.flush();
       batch.close(one.descriptor);
     });
 
@@ -173,12 +173,12 @@ for (const ring of calls.openRing() === null ? [false] : [false, true]) {
       const sockaddr = encodeSockaddr({ kind: "ip", host: "127.0.0.1", port });
       const probe = Object.assign(new Probe(memory), { sockaddr });
       batch.socket(probe, AF_INET);
-      batch.run();
+      batch.flush();
       memory.addressBytes.set(sockaddr);
       begin(probe.descriptor, memory.address, sockaddr.length);
       batch.connect(probe);
       batch.watch(probe);
-      batch.run();
+      batch.flush();
       assert.deepEqual(probe.heard.slice(1), [
         [calls.CONNECT, -constants.errno.ECONNREFUSED],
         [calls.WATCH, 0],
@@ -206,7 +206,7 @@ for (const ring of calls.openRing() === null ? [false] : [false, true]) {
         batch.close(result);
       };
       for (let count = 0; count < 3; count++) batch.accept(listener);
-      batch.run();
+      batch.flush();
       assert.deepEqual(
         ports,
         clients.map((client) => client.localPort),
