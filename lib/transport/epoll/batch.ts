@@ -26,7 +26,7 @@ import {
   SOCK_STREAM,
   SOL_SOCKET,
 } from "../../ffi/layout.ts";
-import { accept4, close, connect, epollCtl, recv, send, setsockopt, socket } from "../../ffi/libc.ts";
+import { accept4, close, epollCtl, recv, send, setsockopt, socket } from "../../ffi/libc.ts";
 import { BLOCK, BLOCKS, SLOT, SLOTS, type WorkerMemory } from "./memory.ts";
 
 // The calls. From WATCH on nothing is done with what they give while all is well: they can wait for others, or for the end of the
@@ -36,10 +36,9 @@ export const PEEK = 1;
 export const SEND = 2;
 export const ACCEPT = 3;
 export const SOCKET = 4;
-export const CONNECT = 5;
-export const WATCH = 6;
-const RESET = 7;
-const CLOSE = 8;
+export const WATCH = 5;
+const RESET = 6;
+const CLOSE = 7;
 
 const DONTWAIT = MSG_DONTWAIT | MSG_NOSIGNAL;
 const NEW_SOCKET = SOCK_NONBLOCK | SOCK_CLOEXEC;
@@ -62,11 +61,6 @@ export interface Caller {
 export interface Watched extends Caller {
   readonly generation: number;
   readonly interest: number;
-}
-
-/** Whom a connection has been begun for. */
-export interface Connecting extends Caller {
-  readonly sockaddr: Buffer;
 }
 
 /** A ring for the batch of one worker; null where the kernel, or the operator, will not have it. */
@@ -153,11 +147,6 @@ export class Batch {
   /** socket(2), SOCK_STREAM, non-blocking. */
   socket(caller: Caller, family: number): void {
     this.#ask(SOCKET, caller, family, 0, 0);
-  }
-
-  /** connect(2) where it has been begun: how it goes. */
-  connect(caller: Connecting): void {
-    this.#ask(CONNECT, caller, caller.descriptor, 0, caller.sockaddr.length);
   }
 
   /** epoll_ctl(2) with EPOLL_CTL_ADD, with the interest that the caller has by then. */
@@ -259,10 +248,6 @@ export class Batch {
         case SOCKET:
           uring.put(IORING_OP_SOCKET, descriptor, 0, 0, SOCK_STREAM | NEW_SOCKET, 0);
           break;
-        case CONNECT:
-          this.#fill(round, index, index - from);
-          uring.put(IORING_OP_CONNECT, descriptor, block, 0, length, 0);
-          break;
         case WATCH:
           this.#fill(round, index, index - from);
           uring.put(IORING_OP_EPOLL_CTL, this.#epoll, block, EPOLL_CTL_ADD, descriptor, 0);
@@ -295,9 +280,6 @@ export class Batch {
         return accept4(descriptor, block, block + ADDRESS_ROOM, NEW_SOCKET);
       case SOCKET:
         return socket(descriptor, SOCK_STREAM | NEW_SOCKET, 0);
-      case CONNECT:
-        this.#fill(round, index, place);
-        return connect(descriptor, block, length);
       case WATCH:
         this.#fill(round, index, place);
         return epollCtl(this.#epoll, EPOLL_CTL_ADD, descriptor, block);
@@ -310,23 +292,16 @@ export class Batch {
 
   /** Puts into a block what the call reads from it. */
   #fill(round: Round, index: number, place: number): void {
-    const { blockBytes, blockInts, eventData } = this.#memory;
-    const caller = round.callers[index];
+    const { blockInts, eventData } = this.#memory;
     const at = (place * BLOCK) / 4;
-    switch (round.calls[index]) {
-      case ACCEPT:
-        blockInts[at + ADDRESS_ROOM / 4] = ADDRESS_ROOM;
-        return;
-      case WATCH: {
-        const { interest, generation } = caller as Watched;
-        blockInts[at] = interest;
-        blockInts[at + eventData] = round.descriptors[index]!;
-        blockInts[at + eventData + 1] = generation;
-        return;
-      }
-      default:
-        blockBytes.set((caller as Connecting).sockaddr, place * BLOCK);
+    if (round.calls[index] === ACCEPT) {
+      blockInts[at + ADDRESS_ROOM / 4] = ADDRESS_ROOM;
+      return;
     }
+    const { interest, generation } = round.callers[index] as Watched;
+    blockInts[at] = interest;
+    blockInts[at + eventData] = round.descriptors[index]!;
+    blockInts[at + eventData + 1] = generation;
   }
 
   #tell(round: Round, from: number, end: number, results: Int32Array): void {

@@ -31,19 +31,20 @@ export interface Dialling {
   readonly options: DialOptions;
 }
 
-/** Its socket is made: `result`, or -errno. */
-export function made(stream: EpollStream, result: number): void {
+/** Its socket: `made`, or -errno. Begins the connection. */
+export function begin(stream: EpollStream, made: number): void {
   const { gear } = stream;
   if (stream.phase !== CONNECTING) {
-    if (result >= 0) gear.loop.batch.close(result);
+    if (made >= 0) gear.loop.batch.close(made);
     return;
   }
-  if (result < 0) {
-    dialFailed(stream, gear.dialError(stream.remote, result));
+  if (made < 0) {
+    dialFailed(stream, gear.dialError(stream.remote, made));
     return;
   }
-  stream.descriptor = result;
+  stream.descriptor = made;
   const { target, options } = stream.dialling!;
+  stream.dialling = null;
   const { loop, sockets } = gear;
   loop.watch(stream);
   if (options.from !== null) {
@@ -53,23 +54,20 @@ export function made(stream: EpollStream, result: number): void {
       return;
     }
   }
-  if (stream.quiet) sockets.quickAck(result, false);
+  if (stream.quiet) sockets.quickAck(made, false);
   const { memory } = gear;
   memory.addressBytes.set(target.sockaddr);
-  const began = connect(result, memory.address, target.sockaddr.length);
-  // Asking once more, connect(2) tells how it went, and that spares an event.
-  if (began === -EINPROGRESS && target.near) loop.batch.connect(stream);
-  else begun(stream, began);
-}
-
-/** Its connection is begun, or over: `result` is 0 or -errno. */
-export function begun(stream: EpollStream, result: number): void {
-  if (stream.phase !== CONNECTING) return;
-  stream.dialling = null;
-  const { remote } = stream;
-  if (result === 0) stream.stood();
-  else if (result !== -EINPROGRESS && result !== -EALREADY)
-    dialFailed(stream, stream.gear.dialError(remote, result));
+  let result = connect(made, memory.address, target.sockaddr.length);
+  // Asking once more, connect(2) tells how it went, and that spares an event. Among many the event costs less.
+  if (result === -EINPROGRESS && target.near && !loop.batch.together) {
+    result = connect(made, memory.address, target.sockaddr.length);
+  }
+  if (result === 0 || result === -ECONNRESET) {
+    stream.failure = result;
+    stream.stood();
+  } else if (result !== -EINPROGRESS && result !== -EALREADY) {
+    dialFailed(stream, gear.dialError(stream.remote, result));
+  }
 }
 
 /** An edge while connecting. */
@@ -77,7 +75,7 @@ export function connected(stream: EpollStream, mask: number): void {
   const { sockets, keepAlives, dialError } = stream.gear;
   if ((mask & (EPOLLERR | EPOLLHUP)) !== 0) {
     const errno = sockets.error(stream.descriptor);
-    // A SYN is refused with ECONNREFUSED. A reset is the end of a connection that stood: the next step meets it.
+    // A SYN is refused with ECONNREFUSED. A reset is the end of a connection that stood: the next step meets it, as in `begin`.
     if (errno !== 0 && errno !== ECONNRESET) {
       dialFailed(stream, dialError(stream.remote, errno));
       return;

@@ -47,11 +47,14 @@ import type { Gear } from "./gear.ts";
 import type { Source } from "./loop.ts";
 import { EpollStream } from "./stream.ts";
 
-// Alone, take what the queue has; beside others leave them their share (HAProxy: 4).
-const BATCH_ALONE = 64;
+// Alone, take what the queue has, but no more than the reserve of descriptors can bear; beside others leave them their share
+// (HAProxy: 4).
+const BATCH_ALONE = 16;
 const BATCH_SHARED = 4;
 // The last batch: all that can wait, and as many that come meanwhile; a flood must not keep us for ever.
 const LONGEST_QUEUE = 2 * BACKLOG;
+// How many are turned away then.
+const TURNED_AWAY = 64;
 // Until the next try after descriptors or memory ran out.
 const REST_MS = 100;
 
@@ -85,6 +88,8 @@ export class Listener implements Listening, Source, Caller, Task {
   #reserve: number;
   #rests = false;
   #closed = false;
+  /** Who still comes is served: accepts that were asked for before may bring some. */
+  #finished = false;
   /** How many are asked for at the next event: as many as came at the last one, or more. */
   #expected = 1;
   /** Of those that were asked for: how many are still to be heard of, and how many came. */
@@ -130,6 +135,7 @@ export class Listener implements Listening, Source, Caller, Task {
     if (!this.#closed) {
       this.#accept(LONGEST_QUEUE);
       this.close();
+      this.#finished = true;
     }
     this.#gear.loop.defer(finished);
   }
@@ -156,17 +162,20 @@ export class Listener implements Listening, Source, Caller, Task {
   /** At once, until nobody waits, but at most `most`. */
   #accept(most: number): void {
     const { cell, cellInts, address, addressBytes } = this.#gear.memory;
+    const { batch } = this.#gear.loop;
     for (let left = most; left > 0; left--) {
       cellInts[0] = addressBytes.length;
       const result = accept4(this.descriptor, address, cell, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (!this.#took(result, addressBytes, 0, cellInts[0]!)) return;
+      // Who is refused holds its descriptor until then.
+      if (batch.waiting >= BATCH_ALONE) batch.flush();
     }
   }
 
   /** What an accept gave, the client's address where it says. Whether another one may be waiting. */
   #took(result: number, bytes: Buffer, offset: number, length: number): boolean {
     if (result >= 0) {
-      if (this.#closed) this.#gear.loop.batch.reset(result);
+      if (this.#closed && !this.#finished) this.#gear.loop.batch.reset(result);
       else this.#take(result, decodeSockaddr(bytes, offset, length));
       return true;
     }
@@ -202,7 +211,7 @@ export class Listener implements Listening, Source, Caller, Task {
   /** Resets who waits in the queue, with the reserved descriptor: better than silence. */
   #turnAway(): void {
     if (this.#reserve < 0) return;
-    for (let left = BATCH_ALONE; left > 0; left--) {
+    for (let left = TURNED_AWAY; left > 0; left--) {
       close(this.#reserve);
       this.#reserve = -1;
       const descriptor = accept4(this.descriptor, 0, 0, SOCK_CLOEXEC);

@@ -63,7 +63,10 @@ export class EventLoop {
     this.#memory = memory;
     this.#onFault = onFault;
     this.#epoll = epollCreate(O_CLOEXEC);
-    if (this.#epoll < 0) throw new ProxyError("TRANSPORT", `epoll_create1(): ${errnoName(this.#epoll)}`);
+    if (this.#epoll < 0) {
+      uring?.close();
+      throw new ProxyError("TRANSPORT", `epoll_create1(): ${errnoName(this.#epoll)}`);
+    }
     this.wheel = new Wheel(() => this.#now);
     this.batch = new Batch(memory, this.#epoll, uring, (caller, thrown) => this.#contain(caller, thrown));
   }

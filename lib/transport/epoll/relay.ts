@@ -80,6 +80,11 @@ export class Relay {
       return;
     }
     source.underway = false;
+    // Meanwhile nothing could be written to it any more, and it has nothing more to say.
+    if (count === WOULD_BLOCK && source.failure !== 0) {
+      this.#failed(source, source.failure);
+      return;
+    }
     if (count <= 0 && count !== WOULD_BLOCK && count !== -EINTR) source.putBack(count);
     if (source.readable) this.pump(source);
     else source.listen();

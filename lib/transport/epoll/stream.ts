@@ -30,9 +30,9 @@ import type {
   TlsContext,
   TlsFacts,
 } from "../transport.ts";
-import { CONNECT, type Connecting, PEEK, RECV, SEND, SOCKET } from "./batch.ts";
+import { PEEK, RECV, SEND, SOCKET } from "./batch.ts";
 import { type TlsChannel, WOULD_BLOCK } from "./channel.ts";
-import { begun, connected, type Dialling, dialFailed, made } from "./connect.ts";
+import { begin, connected, type Dialling, dialFailed } from "./connect.ts";
 import type { Gear } from "./gear.ts";
 import { linger } from "./linger.ts";
 import type { FreshSource } from "./loop.ts";
@@ -57,7 +57,7 @@ const DELAY_OFF = 0;
 const DELAY_ONCE = 1;
 const DELAY_FRESH = 2;
 
-export class EpollStream implements Stream, FreshSource, Connecting, Task {
+export class EpollStream implements Stream, FreshSource, Task {
   /** -1 until the socket of a stream that is dialled is made. */
   descriptor: number;
   generation = 0;
@@ -142,10 +142,6 @@ export class EpollStream implements Stream, FreshSource, Connecting, Task {
     return this.#local;
   }
 
-  get sockaddr(): Buffer {
-    return this.dialling!.target.sockaddr;
-  }
-
   get stuck(): boolean {
     return this.out !== null || (this.peer?.piped ?? 0) > 0 || this.channel?.unsent() === true;
   }
@@ -214,10 +210,7 @@ export class EpollStream implements Stream, FreshSource, Connecting, Task {
         peeked(this, result, address);
         return;
       case SOCKET:
-        made(this, result);
-        return;
-      case CONNECT:
-        begun(this, result);
+        begin(this, result);
         return;
       default:
         this.#watching(result);

@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { constants } from "node:os";
 import { describe, it, type TestContext } from "node:test";
 import { EAGAIN, EBADF, EINPROGRESS } from "../../../lib/ffi/errno.ts";
 import { AF_INET, EPOLLET, EPOLLIN } from "../../../lib/ffi/layout.ts";
@@ -65,12 +64,7 @@ async function setUp(t: TestContext, ring: boolean) {
     batch.flush();
     memory.addressBytes.set(sockaddr);
     assert.equal(begin(probe.descriptor, memory.address, sockaddr.length), -EINPROGRESS);
-    batch.connect(Object.assign(probe, { sockaddr }));
-    batch.flush();
-    assert.deepEqual(probe.heard.splice(0), [
-      [calls.SOCKET, probe.descriptor],
-      [calls.CONNECT, 0],
-    ]);
+    assert.deepEqual(probe.heard.splice(0), [[calls.SOCKET, probe.descriptor]]);
     const count = sockets.length;
     while (sockets.length === count) await new Promise((resolve) => setImmediate(resolve));
     return [probe, sockets.at(-1)!];
@@ -161,29 +155,6 @@ for (const ring of calls.openRing() === null ? [false] : [false, true]) {
       assert.equal(batch.recv(one), true);
       batch.flush();
       batch.close(one.descriptor);
-    });
-
-    it("hears how a connection failed that was begun", async (t) => {
-      const { batch, memory } = await setUp(t, ring);
-      const silent = createServer().listen(0, "127.0.0.1");
-      await once(silent, "listening");
-      const { port } = silent.address() as AddressInfo;
-      silent.close();
-      await once(silent, "close");
-      const sockaddr = encodeSockaddr({ kind: "ip", host: "127.0.0.1", port });
-      const probe = Object.assign(new Probe(memory), { sockaddr });
-      batch.socket(probe, AF_INET);
-      batch.flush();
-      memory.addressBytes.set(sockaddr);
-      begin(probe.descriptor, memory.address, sockaddr.length);
-      batch.connect(probe);
-      batch.watch(probe);
-      batch.flush();
-      assert.deepEqual(probe.heard.slice(1), [
-        [calls.CONNECT, -constants.errno.ECONNREFUSED],
-        [calls.WATCH, 0],
-      ]);
-      batch.close(probe.descriptor);
     });
 
     it("accepts, with the address of each, and does not wait for more", async (t) => {

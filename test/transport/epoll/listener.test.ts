@@ -1,10 +1,12 @@
 /** Ensures that several loops can share one listening socket, and that closing it in one leaves the others alone. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { describe, it } from "node:test";
 import { bindListener } from "../../../lib/listen/socket.ts";
 import { createEpollTransport } from "../../../lib/transport/epoll/transport.ts";
 import type { Stream } from "../../../lib/transport/transport.ts";
-import { LOOPBACK, Rig, skip, turns, until } from "./rig.ts";
+import { LOOPBACK, openDescriptors, Rig, skip, turns, until } from "./rig.ts";
 
 describe("listener", { skip }, () => {
   it("is shared, and outlives whoever bound it", async (t) => {
@@ -45,6 +47,48 @@ describe("listener", { skip }, () => {
     await assert.rejects(rig.connect(bound.address), /ECONNREFUSED/);
     other.stop();
     other.run();
+    assert.deepEqual(faults, []);
+  });
+
+  it("lets go of who is refused while it finishes, not at the end", async () => {
+    const faults: unknown[] = [];
+    // Nobody turns it: clients wait in the queue.
+    const transport = createEpollTransport({
+      workers: 1,
+      wakeup: null,
+      onFault: (thrown) => faults.push(thrown),
+    });
+    const bound = bindListener("test", LOOPBACK);
+    const crowd = 60;
+    let refused = 0;
+    let before = 0;
+    let most = 0;
+    const listening = transport.listen(
+      { address: LOOPBACK, descriptor: bound.descriptor },
+      (stream) => {
+        refused++;
+        stream.reset();
+        most = Math.max(most, openDescriptors() - before);
+      },
+      () => {},
+    );
+    const { port } = bound.address as { port: number };
+    const clients = Array.from({ length: crowd }, () => connect(port, "127.0.0.1").on("error", () => {}));
+    await Promise.all(clients.map((client) => once(client, "connect")));
+    before = openDescriptors();
+    let over = false;
+    listening.finish(() => {
+      over = true;
+    });
+    assert.equal(refused, crowd);
+    assert.ok(most <= 20, `${most} descriptors`);
+    transport.turn(0);
+    transport.turn(0);
+    assert.equal(over, true);
+    bound.close();
+    for (const client of clients) client.destroy();
+    transport.stop();
+    transport.run();
     assert.deepEqual(faults, []);
   });
 
