@@ -48,8 +48,9 @@ import type { Source } from "./loop.ts";
 import { EpollStream } from "./stream.ts";
 
 // Alone, take what the queue has, but no more than the reserve of descriptors can bear; beside others leave them their share
-// (HAProxy: 4).
+// (HAProxy: 4). Together with other calls, as many come as came before: two workers cost 0.96 of what they do with 4.
 const BATCH_ALONE = 16;
+const BATCH_TOGETHER = 16;
 const BATCH_SHARED = 4;
 // The last batch: all that can wait, and as many that come meanwhile; a flood must not keep us for ever.
 const LONGEST_QUEUE = 2 * BACKLOG;
@@ -100,7 +101,8 @@ export class Listener implements Listening, Source, Caller, Task {
   constructor(gear: Gear, descriptor: number, workers: number, accepted: Accepted) {
     this.#gear = gear;
     this.#accepted = accepted;
-    this.#most = workers > 1 ? BATCH_SHARED : BATCH_ALONE;
+    const shared = gear.loop.batch.accepts ? BATCH_TOGETHER : BATCH_SHARED;
+    this.#most = workers > 1 ? shared : BATCH_ALONE;
     const { sockets, loop } = gear;
     if (sockets.get(descriptor, SOL_SOCKET, SO_ACCEPTCONN) !== 1) {
       throw new ProxyError("LISTEN", `descriptor ${descriptor} is not a listening socket`);
