@@ -2,7 +2,7 @@
  * io_uring(7) as a way to make many system calls in one: submissions are written into memory that the kernel shares, one
  * io_uring_enter(2) carries all of them out in their order, and their results are there when it returns. Only for calls that
  * do not wait, for O_NONBLOCK alone does not keep a call from waiting here: recv(2) and send(2) with MSG_DONTWAIT, accept
- * with IORING_ACCEPT_DONTWAIT, connect(2) not at all but where it has been begun.
+ * with IORING_ACCEPT_DONTWAIT, connect(2) only to disconnect (AF_UNSPEC).
  * Where a system call is dear (page-table isolation, virtual machines) most of its price is the way into the kernel and back.
  */
 import { EBADF, EINTR } from "./errno.ts";
@@ -183,10 +183,11 @@ export class IoUring {
         0,
         0,
       );
+      const interrupted = entered < 0 && errno() === EINTR;
       if (entered > 0) taken += entered;
       const reaped = this.#reap();
       done += reaped;
-      if (entered > 0 || reaped > 0 || errno() === EINTR) continue;
+      if (entered > 0 || reaped > 0 || interrupted) continue;
       if (done < taken) continue;
       ring[tail] = (first + taken) | 0;
       return taken;
