@@ -108,7 +108,7 @@ export class Worker implements Surroundings {
     this.#sources = new SourceCounts(shared.sources);
     this.#emit = emit;
     const writer = new LineWriter(lines, (slot, length) => emit({ type: "lines", slot, length }));
-    this.#log = new AccessLog(writer, () => Atomics.add(shared.gauges, DROPPED_LINES, 1));
+    this.#log = new AccessLog(writer, (count) => Atomics.add(shared.gauges, DROPPED_LINES, count));
     this.#offerTimer = transport.timer({ expired: () => this.#offer() });
     this.#beatTimer = transport.timer({ expired: () => this.#beat() });
     this.#beat();

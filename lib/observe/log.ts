@@ -28,7 +28,7 @@ export interface Log {
 // Events past this are dropped; the access lines have a bound of their own (lines.ts).
 const MAX_BUFFERED = 16 * 1024 * 1024;
 // One write(2) takes a whole batch of access lines.
-const MAX_WRITE = 256 * 1024;
+const MAX_WRITE = 1024 * 1024;
 
 /** Opens the log on a descriptor (1: standard output). */
 export function openLog(

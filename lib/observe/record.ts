@@ -7,7 +7,6 @@ import { randomFillSync } from "node:crypto";
 import type { Reason } from "../errors.ts";
 import type { Flow, Peer, TlsFacts } from "../transport/transport.ts";
 import { formatAddress, type SocketAddress } from "../wire/address.ts";
-import { remembered } from "../wire/texts.ts";
 
 /** Where in its life a connection is; shown by the live listing. Who is refused at once is never more than accepted. */
 export type Phase = "accepted" | "sniff" | "handshake" | "pick" | "dial" | "originate" | "relay" | "ended";
@@ -74,37 +73,21 @@ const OUR_SIDE: ReadonlySet<Reason> = new Set<Reason>([
   "limit",
   "internal",
 ]);
-const INFO = '{"level":"info","time":';
-const WARN = '{"level":"warn","time":';
 
 /** The access line, one JSON object with a newline: the fields of interface.md section 3 in that order. `ended` is in Unix ms. */
 export function accessLine(record: ConnectionRecord, ended: number): string {
   const reason = record.reason ?? "internal";
   const tls = record.downstreamTls;
   const upstreamTls = record.upstreamTls;
-  const peer = tls?.peer ?? null;
-  let line = `${OUR_SIDE.has(reason) ? WARN : INFO}${ended},"msg":"connection","id":"${record.id}"`;
+  let line = `${OUR_SIDE.has(reason) ? warnAt(ended) : infoAt(ended)},"msg":"connection","id":"${record.id}"`;
   if (record.parent !== null) line += `,"parent":${JSON.stringify(record.parent)}`;
-  const link = tls?.link ?? upstreamTls?.link ?? null;
-  if (link !== null) line += `,"link":"${link}"`;
-  // A hop with TLS on both legs is joined to the hop before by `link` and to the hop behind by `upstream_link`.
-  if (tls !== null && upstreamTls !== null && upstreamTls.link !== null) {
-    line += `,"upstream_link":"${upstreamTls.link}"`;
-  }
-  line += listenerJson(record.listener);
-  if (record.route !== null) line += routeJson(record.route);
-  if (record.cluster !== null) line += clusterJson(record.cluster);
-  if (record.endpoint !== null) line += endpointJson(record.endpoint);
-  line += `,"source":${addressJson(record.source)}${destinationJson(record.destination)}`;
+  if (tls !== null || upstreamTls !== null) line += linksJson(tls, upstreamTls);
+  line += `${placeJson(record)}${addressJson(record.source)}${destinationJson(record.destination)}`;
   // Nothing in it can need an escape: see hello-message.ts.
   if (record.sni !== null) line += `,"sni":"${record.sni}"`;
   const alpn = tls === null ? record.alpn : tls.alpn;
   if (alpn !== null) line += `,"alpn":${JSON.stringify(alpn)}`;
-  if (tls !== null) line += `,"tls":"${tls.version}","resumed":${tls.resumed}`;
-  if (peer !== null) line += `,"peer":${peerJson(peer)}`;
-  if (upstreamTls !== null)
-    line += `,"upstream_tls":"${upstreamTls.version}","upstream_resumed":${upstreamTls.resumed}`;
-  if (upstreamTls?.peer != null) line += `,"upstream_peer":${peerJson(upstreamTls.peer)}`;
+  if (tls !== null || upstreamTls !== null) line += tlsJson(tls, upstreamTls);
   line += `,"reason":"${reason}"`;
   if (record.error !== null) line += `,"error":${JSON.stringify(record.error)}`;
   line += `,"bytes_up":${record.bytesUp},"bytes_down":${record.bytesDown},"duration_ms":${tenths(record.durationMs)}`;
@@ -139,6 +122,29 @@ export function liveRow(record: ConnectionRecord, now: number): Record<string, u
   };
 }
 
+/** What joins the line to those of the hops before and behind; both only where TLS ends and begins here. */
+function linksJson(tls: TlsFacts | null, upstreamTls: TlsFacts | null): string {
+  const link = tls?.link ?? upstreamTls?.link ?? null;
+  let json = link === null ? "" : `,"link":"${link}"`;
+  if (tls !== null && upstreamTls !== null && upstreamTls.link !== null) {
+    json += `,"upstream_link":"${upstreamTls.link}"`;
+  }
+  return json;
+}
+
+function tlsJson(tls: TlsFacts | null, upstreamTls: TlsFacts | null): string {
+  let json = "";
+  if (tls !== null) {
+    json += `,"tls":"${tls.version}","resumed":${tls.resumed}`;
+    if (tls.peer !== null) json += `,"peer":${peerJson(tls.peer)}`;
+  }
+  if (upstreamTls !== null) {
+    json += `,"upstream_tls":"${upstreamTls.version}","upstream_resumed":${upstreamTls.resumed}`;
+    if (upstreamTls.peer !== null) json += `,"upstream_peer":${peerJson(upstreamTls.peer)}`;
+  }
+  return json;
+}
+
 function peerJson(peer: Peer): string {
   const san = [...peer.uris, ...peer.dns, ...peer.ips];
   return `{"subject":${JSON.stringify(peer.subject)},"san":${JSON.stringify(san)},"fingerprint":"sha256:${peer.fingerprint}"}`;
@@ -166,13 +172,47 @@ const SMALL = Array.from({ length: 500 }, (_, tenths) => decimal(tenths));
 
 // What lines have in common is put together once: a line is 50 texts else, and costs as many joins.
 
-const listenerJson = field("listener");
-const routeJson = field("route");
-const clusterJson = field("cluster");
-const endpointJson = field("endpoint");
+const infoAt = beginning("info");
+const warnAt = beginning("warn");
+const MILLISECONDS = Array.from({ length: 1000 }, (_, ms) => String(ms).padStart(3, "0"));
 
-function field(name: string): (value: string) => string {
-  return remembered<string>((value) => `,"${name}":${JSON.stringify(value)}`);
+/** How a line of that level begins, up to its time in Unix ms: all but three digits are those of the line before. */
+function beginning(level: string): (ms: number) => string {
+  let last = -1;
+  let json = "";
+  return (ms) => {
+    const seconds = Math.floor(ms / 1000);
+    if (seconds !== last) {
+      last = seconds;
+      json = `{"level":"${level}","time":${seconds}`;
+    }
+    return json + MILLISECONDS[ms - seconds * 1000];
+  };
+}
+
+/** Where a connection came in and went. */
+type Place = Pick<ConnectionRecord, "listener" | "route" | "cluster" | "endpoint">;
+
+interface PlaceJson extends Place {
+  readonly json: string;
+}
+
+// Endpoints come and go with DNS. Beyond so many of them it begins anew.
+const PLACES = 4096;
+const places = new Map<string | null, PlaceJson>();
+
+/** Up to the name of the address that follows. */
+function placeJson({ listener, route, cluster, endpoint }: Place): string {
+  const known = places.get(endpoint);
+  if (known?.listener === listener && known.route === route && known.cluster === cluster) return known.json;
+  let json = `,"listener":${JSON.stringify(listener)}`;
+  if (route !== null) json += `,"route":${JSON.stringify(route)}`;
+  if (cluster !== null) json += `,"cluster":${JSON.stringify(cluster)}`;
+  if (endpoint !== null) json += `,"endpoint":${JSON.stringify(endpoint)}`;
+  json += ',"source":';
+  if (places.size === PLACES) places.clear();
+  places.set(endpoint, { listener, route, cluster, endpoint, json });
+  return json;
 }
 
 let last: { readonly address: SocketAddress | null; readonly json: string } = { address: null, json: "" };

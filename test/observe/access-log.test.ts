@@ -21,7 +21,7 @@ function bench() {
         .map((line) => JSON.parse(line) as Record<string, unknown>),
     );
   });
-  return { log: new AccessLog(writer, () => lost++), shared, handed, lost: () => lost };
+  return { log: new AccessLog(writer, (count) => (lost += count)), shared, handed, lost: () => lost };
 }
 
 /** One that began `ago` ms ago and lasted `ms`. */
@@ -46,6 +46,15 @@ test("what waits is handed over whole and in order by a flush", () => {
   );
   log.flush();
   assert.equal(handed.length, 200);
+});
+
+test("long lines that do not fit into one slot together use several", () => {
+  const { log, handed, lost } = bench();
+  const records = Array.from({ length: 60 }, () => record(5, 1));
+  for (const one of records) one.error = "é".repeat(30_000);
+  for (const one of records) log.add(one);
+  log.flush();
+  assert.deepEqual([lost(), handed.map((line) => line.id)], [0, records.map((one) => one.id)]);
 });
 
 test("a line tells when its connection ended, however long it waited", () => {

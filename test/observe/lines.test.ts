@@ -34,10 +34,10 @@ test("lines arrive whole and in order, through slots that are used again", () =>
 
 test("a line that nobody has room for is refused, and what waits is not touched", () => {
   const { writer, handed, read } = bench();
-  const line = `${"x".repeat(40 * KIB - 1)}\n`;
+  const line = `${"x".repeat(160 * KIB - 1)}\n`;
   let taken = 0;
   while (writer.add(line)) taken += 1;
-  assert.equal(handed.length, 64);
+  assert.equal(handed.length, 16);
   assert.equal(writer.waiting, false);
   assert.equal(writer.add(line), false);
   read();
@@ -45,7 +45,7 @@ test("a line that nobody has room for is refused, and what waits is not touched"
   writer.flush();
   let text = "";
   while (handed.length > 0) text += read();
-  assert.equal(text, `${line.repeat(taken - taken / 64)}again\n`);
+  assert.equal(text, `${line.repeat(taken - taken / 16)}again\n`);
 });
 
 test("a log that is behind is offered nothing before a slot is full", () => {
@@ -70,7 +70,7 @@ test("a log that is behind is offered nothing before a slot is full", () => {
 
 test("a line may fill a slot, and one that is larger is refused", () => {
   const { writer, read } = bench();
-  const whole = `${"x".repeat(128 * KIB - 1)}\n`;
+  const whole = `${"x".repeat(512 * KIB - 1)}\n`;
   assert.equal(writer.add("before\n"), true);
   assert.equal(writer.add(whole), true);
   writer.flush();
