@@ -12,6 +12,9 @@ import * as calls from "../../../lib/transport/epoll/batch.ts";
 import { SLOTS, WorkerMemory } from "../../../lib/transport/epoll/memory.ts";
 import { LOOPBACK, skip } from "./rig.ts";
 
+// Two calls are made together, whatever that costs here.
+process.env.MILLRACE_IO_URING = "on";
+
 /** Connected to a peer of Node's; keeps what it hears. */
 class Probe implements calls.Caller {
   descriptor = -1;
