@@ -7,6 +7,7 @@ import { randomFillSync } from "node:crypto";
 import type { Reason } from "../errors.ts";
 import type { Flow, Peer, TlsFacts } from "../transport/transport.ts";
 import { formatAddress, type SocketAddress } from "../wire/address.ts";
+import { remembered } from "../wire/texts.ts";
 
 /** Where in its life a connection is; shown by the live listing. Who is refused at once is never more than accepted. */
 export type Phase = "accepted" | "sniff" | "handshake" | "pick" | "dial" | "originate" | "relay" | "ended";
@@ -86,7 +87,7 @@ export function accessLine(record: ConnectionRecord, ended: number): string {
   // Nothing in it can need an escape: see hello-message.ts.
   if (record.sni !== null) line += `,"sni":"${record.sni}"`;
   const alpn = tls === null ? record.alpn : tls.alpn;
-  if (alpn !== null) line += `,"alpn":${JSON.stringify(alpn)}`;
+  if (alpn !== null) line += alpnJson(alpn);
   if (tls !== null || upstreamTls !== null) line += tlsJson(tls, upstreamTls);
   line += `,"reason":"${reason}"`;
   if (record.error !== null) line += `,"error":${JSON.stringify(record.error)}`;
@@ -189,6 +190,8 @@ function beginning(level: string): (ms: number) => string {
     return json + MILLISECONDS[ms - seconds * 1000];
   };
 }
+
+const alpnJson = remembered<string>((alpn) => `,"alpn":${JSON.stringify(alpn)}`);
 
 /** Where a connection came in and went. */
 type Place = Pick<ConnectionRecord, "listener" | "route" | "cluster" | "endpoint">;
