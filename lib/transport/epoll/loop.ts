@@ -6,6 +6,8 @@
  * Invariants: a stale event never reaches the source that got a reused descriptor (the generation in `epoll_data` tells);
  * what one source throws reaches only that source's `onFault`.
  */
+// The global of that name is a getter, which every turn would call.
+import { performance } from "node:perf_hooks";
 import { ProxyError } from "../../errors.ts";
 import { EINTR, errnoName } from "../../ffi/errno.ts";
 import type { IoUring } from "../../ffi/io-uring.ts";
