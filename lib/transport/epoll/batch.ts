@@ -20,14 +20,13 @@ import {
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
   MSG_PEEK,
-  SO_LINGER,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
-  SOL_SOCKET,
 } from "../../ffi/layout.ts";
-import { accept4, close, epollCtl, recv, send, setsockopt, socket } from "../../ffi/libc.ts";
+import { accept4, close, epollCtl, recv, send, socket } from "../../ffi/libc.ts";
 import { BLOCK, BLOCKS, SLOT, SLOTS, type WorkerMemory } from "./memory.ts";
+import { resetOnClose } from "./sockets.ts";
 
 // The calls. From WATCH on nothing is done with what they give while all is well: they can wait for others, or for the end of the
 // turn. From RESET on nobody hears of it.
@@ -280,7 +279,7 @@ export class Batch {
   }
 
   #call(round: Round, index: number, place: number): number {
-    const { blocks, lingerZero } = this.#memory;
+    const { blocks } = this.#memory;
     const block = blocks + place * BLOCK;
     const descriptor = round.descriptors[index]!;
     const length = round.lengths[index]!;
@@ -300,7 +299,7 @@ export class Batch {
         this.#fill(round, index, place);
         return epollCtl(this.#epoll, EPOLL_CTL_ADD, descriptor, block);
       case RESET:
-        return setsockopt(descriptor, SOL_SOCKET, SO_LINGER, lingerZero, 8);
+        return resetOnClose(this.#memory, descriptor);
       default:
         return close(descriptor);
     }

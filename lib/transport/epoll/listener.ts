@@ -45,13 +45,13 @@ import type { Accepted, Listening } from "../transport.ts";
 import type { Caller } from "./batch.ts";
 import type { Gear } from "./gear.ts";
 import type { Source } from "./loop.ts";
+import { resetOnClose } from "./sockets.ts";
 import { EpollStream } from "./stream.ts";
 
 // Alone, take what the queue has, but no more than the reserve of descriptors can bear; beside others leave them their share
 // (HAProxy: 4). Together with other calls, as many come as came before: two workers cost 0.96 of what they do with 4.
-const BATCH_ALONE = 16;
-const BATCH_TOGETHER = 16;
-const BATCH_SHARED = 4;
+const MOST = 16;
+const MOST_SHARED = 4;
 // The last batch: all that can wait, and as many that come meanwhile; a flood must not keep us for ever.
 const LONGEST_QUEUE = 2 * BACKLOG;
 // How many are turned away then.
@@ -101,8 +101,7 @@ export class Listener implements Listening, Source, Caller, Task {
   constructor(gear: Gear, descriptor: number, workers: number, accepted: Accepted) {
     this.#gear = gear;
     this.#accepted = accepted;
-    const shared = gear.loop.batch.accepts ? BATCH_TOGETHER : BATCH_SHARED;
-    this.#most = workers > 1 ? shared : BATCH_ALONE;
+    this.#most = workers > 1 && !gear.loop.batch.accepts ? MOST_SHARED : MOST;
     const { sockets, loop } = gear;
     if (sockets.get(descriptor, SOL_SOCKET, SO_ACCEPTCONN) !== 1) {
       throw new ProxyError("LISTEN", `descriptor ${descriptor} is not a listening socket`);
@@ -170,7 +169,7 @@ export class Listener implements Listening, Source, Caller, Task {
       const result = accept4(this.descriptor, address, cell, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (!this.#took(result, addressBytes, 0, cellInts[0]!)) return;
       // Who is refused holds its descriptor until then.
-      if (batch.waiting >= BATCH_ALONE) batch.flush();
+      if (batch.waiting >= MOST) batch.flush();
     }
   }
 
@@ -218,7 +217,7 @@ export class Listener implements Listening, Source, Caller, Task {
       this.#reserve = -1;
       const descriptor = accept4(this.descriptor, 0, 0, SOCK_CLOEXEC);
       if (descriptor >= 0) {
-        this.#gear.sockets.resetOnClose(descriptor);
+        resetOnClose(this.#gear.memory, descriptor);
         close(descriptor);
       }
       this.#reserve = eventfd(0, O_CLOEXEC);

@@ -35,6 +35,11 @@ const KEEPIDLE_SECONDS = 60;
 const KEEPINTVL_SECONDS = 15;
 const KEEPCNT = 4;
 
+/** The close that follows sends a reset and drops what was not sent. 0 or -errno. */
+export function resetOnClose(memory: WorkerMemory, descriptor: number): number {
+  return setsockopt(descriptor, SOL_SOCKET, SO_LINGER, memory.lingerZero, 8);
+}
+
 export class Sockets {
   readonly #memory: WorkerMemory;
 
@@ -67,11 +72,6 @@ export class Sockets {
   /** The input is not reported before `bytes` of it are there, or its end. */
   lowWater(descriptor: number, bytes: number): void {
     this.set(descriptor, SOL_SOCKET, SO_RCVLOWAT, bytes);
-  }
-
-  /** The close that follows sends a reset and drops what was not sent. */
-  resetOnClose(descriptor: number): void {
-    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, this.#memory.lingerZero, 8);
   }
 
   /** The pending error of the socket as a positive errno, 0: none. Clears it. */
