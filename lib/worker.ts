@@ -5,16 +5,16 @@
  */
 
 import type { EndpointSet } from "./cluster/endpoint.ts";
-import type { ClusterView } from "./cluster/pool.ts";
 import { Connection, type Surroundings } from "./connection.ts";
-import { asProxyError, ProxyError } from "./errors.ts";
-import { compile, type Generation, type ListenerScope, type Plan, socketKey } from "./generation.ts";
+import type { ProxyError } from "./errors.ts";
+import type { ListenerScope, Plan } from "./generation.ts";
+import { Generations, type GenerationsOwner } from "./generations.ts";
 import { type SharedSources, SourceCounts } from "./listen/sources.ts";
 import { AccessLog } from "./observe/access-log.ts";
 import { LineWriter, type SharedLines } from "./observe/lines.ts";
 import { liveRow } from "./observe/record.ts";
 import type { Timer } from "./timing/wheel.ts";
-import type { Listening, Stream, Transport } from "./transport/transport.ts";
+import type { Stream, Transport } from "./transport/transport.ts";
 import type { SocketAddress } from "./wire/address.ts";
 
 /** Control → worker. */
@@ -64,33 +64,17 @@ const BEAT_MS = 1_000;
 // The scope of `limits.per_source` of the process; listeners have scopes of their own.
 const PROCESS = 0;
 
-interface Open {
-  readonly listening: Listening;
-  scope: ListenerScope;
-  /** Who came before the commit and waits for it; null once it is committed. */
-  early: Stream[] | null;
-}
-
-export class Worker implements Surroundings {
+export class Worker implements Surroundings, GenerationsOwner {
   readonly transport: Transport;
   readonly #index: number;
   readonly #shared: Shared;
   readonly #sources: SourceCounts;
   readonly #emit: (event: Event) => void;
   readonly #connections: Connection[] = [];
-  readonly #open = new Map<string, Open>();
+  readonly #generations: Generations;
   readonly #log: AccessLog;
   readonly #offerTimer: Timer;
   readonly #beatTimer: Timer;
-  #current: Generation | null = null;
-  #prepared: { readonly generation: Generation; readonly opened: Map<string, Open> } | null = null;
-  /**
-   * Views of earlier generations that still wait for a first answer, each with the last generation that dials by it: who is not
-   * that far yet will wait there.
-   */
-  #retired: { readonly view: ClusterView; readonly generation: number }[] = [];
-  /** Closed listeners that still accept who waited for them. */
-  readonly #finishing = new Set<Open>();
   /** The generation whose commit is to be answered. */
   #committed: number | null = null;
   #draining = false;
@@ -106,6 +90,7 @@ export class Worker implements Surroundings {
     this.#index = index;
     this.#shared = shared;
     this.#sources = new SourceCounts(shared.sources);
+    this.#generations = new Generations(this);
     this.#emit = emit;
     const writer = new LineWriter(lines, (slot, length) => emit({ type: "lines", slot, length }));
     this.#log = new AccessLog(writer, (count) => Atomics.add(shared.gauges, DROPPED_LINES, count));
@@ -120,14 +105,14 @@ export class Worker implements Surroundings {
       case "prepare":
         return this.#prepare(command.plan);
       case "commit":
-        this.#commit(command.generation);
+        this.#generations.commit(command.generation);
         this.#committed = command.generation;
-        this.#lookFinished();
+        this.listenerFinished();
         return;
       case "abort":
-        return this.#abort(command.generation);
+        return this.#generations.abort(command.generation);
       case "set":
-        return this.#update(command.set);
+        return this.#generations.update(command.set);
       case "list":
         return this.#list(command.query, command.limit);
       case "kill":
@@ -135,7 +120,7 @@ export class Worker implements Surroundings {
       case "drain":
         return this.#drain();
       case "stop":
-        this.#closeListeners();
+        this.#generations.close();
         for (const connection of [...this.#connections]) connection.stop("drain");
         this.#offerTimer.stop();
         this.#beatTimer.stop();
@@ -217,121 +202,40 @@ export class Worker implements Surroundings {
 
   // ── generations ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #prepare(plan: Plan): void {
-    const opened = new Map<string, Open>();
-    const addresses: Record<string, SocketAddress> = {};
-    const answer = (error: ProxyError | null): void => {
-      if (error !== null) {
-        for (const open of opened.values()) giveUp(open);
-        this.#prepared = null;
-      }
-      this.#emit({
-        type: "prepared",
-        generation: plan.generation,
-        error: error === null ? null : { code: error.code, message: error.message },
-        addresses,
-      });
-    };
-    try {
-      const generation = compile(plan, this.transport, this.#current, (cluster, endpoint, count) =>
-        this.#emit({ type: "failures", cluster, endpoint, count }),
-      );
-      this.#prepared = { generation, opened };
-      const missing = generation.listeners.filter((scope) => !this.#open.has(socketKey(scope.config)));
-      let waiting = missing.length;
-      if (waiting === 0) return answer(null);
-      let failed: ProxyError | null = null;
-      for (const scope of missing) {
-        const open = this.#listen(scope, plan.descriptors[scope.config.name] ?? null, (error) => {
-          if (error !== null)
-            failed ??= new ProxyError(error.code, `listener ${scope.config.name}: ${error.message}`);
-          else addresses[scope.config.name] = open.listening.address;
-          waiting -= 1;
-          if (waiting === 0) answer(failed);
-        });
-        opened.set(socketKey(scope.config), open);
-      }
-    } catch (thrown) {
-      answer(asProxyError(thrown));
-    }
-  }
-
-  #listen(scope: ListenerScope, descriptor: number | null, ready: (error: ProxyError | null) => void): Open {
-    const { address } = scope.config;
-    if (address.kind === "systemd")
-      throw new ProxyError("UNAVAILABLE", "systemd sockets are not available in this version");
-    const listening = this.transport.listen(
-      { address, descriptor },
-      (stream) => {
-        if (open.early === null) this.#accept(open.scope, stream);
-        else open.early.push(stream);
-      },
-      ready,
-    );
-    const open: Open = { listening, scope, early: [] };
-    return open;
-  }
-
-  #accept(scope: ListenerScope, stream: Stream): void {
+  accepted(scope: ListenerScope, stream: Stream): void {
     const connection = new Connection(this, scope, stream);
     connection.place = this.#connections.push(connection) - 1;
     connection.start();
   }
 
-  #commit(number: number): void {
-    const prepared = this.#prepared;
-    if (prepared === null || prepared.generation.number !== number) return;
-    this.#prepared = null;
-    this.#retire(prepared.generation);
-    // Who came to the generation before may still be on the way to its handshake.
-    const before = this.#current?.contexts.values() ?? [];
-    this.transport.keep(new Set([...before, ...prepared.generation.contexts.values()]));
-    this.#current = prepared.generation;
-    for (const [key, open] of prepared.opened) this.#open.set(key, open);
-    const wanted = new Set<string>();
-    for (const scope of prepared.generation.listeners) {
-      const key = socketKey(scope.config);
-      wanted.add(key);
-      this.#open.get(key)!.scope = scope;
-    }
-    for (const [key, open] of this.#open) {
-      if (wanted.has(key)) continue;
-      this.#finish(open);
-      this.#open.delete(key);
-    }
-    for (const open of prepared.opened.values()) {
-      const early = open.early ?? [];
-      open.early = null;
-      for (const stream of early) this.#accept(open.scope, stream);
-    }
+  dialsFailed(cluster: string, endpoint: string, count: number): void {
+    this.#emit({ type: "failures", cluster, endpoint, count });
   }
 
-  /** Keeps the views that `next` replaces before their first answer, as long as a connection may ask them. */
-  #retire(next: Generation): void {
-    if (this.#current === null) return;
-    const { number: generation, clusters } = this.#current;
-    for (const [name, { view }] of clusters) {
-      if (!view.resolved && next.clusters.get(name)?.view !== view) this.#retired.push({ view, generation });
-    }
-    if (this.#retired.length === 0) return;
+  oldestInUse(): number {
     let oldest = Number.POSITIVE_INFINITY;
     for (const { listener } of this.#connections) oldest = Math.min(oldest, listener.generation);
-    this.#retired = this.#retired.filter(({ generation }) => generation >= oldest);
+    return oldest;
   }
 
-  /** A set may come while a generation is prepared, and while connections of an earlier one wait for it. */
-  #update(set: EndpointSet): void {
-    this.#current?.clusters.get(set.cluster)?.view.update(set);
-    this.#prepared?.generation.clusters.get(set.cluster)?.view.update(set);
-    if (this.#retired.length === 0) return;
-    for (const { view } of this.#retired) if (view.config.name === set.cluster) view.update(set);
-    this.#retired = this.#retired.filter(({ view }) => !view.resolved);
+  /** A commit is over when the addresses that it gave up are free again, a drain when nobody is left. */
+  listenerFinished(): void {
+    if (this.#generations.finishing) return;
+    const generation = this.#committed;
+    this.#committed = null;
+    if (generation !== null) this.#emit({ type: "committed", generation });
+    this.#lookDrained();
   }
 
-  #abort(number: number): void {
-    if (this.#prepared?.generation.number !== number) return;
-    for (const open of this.#prepared.opened.values()) giveUp(open);
-    this.#prepared = null;
+  #prepare(plan: Plan): void {
+    this.#generations.prepare(plan, (error, addresses) =>
+      this.#emit({
+        type: "prepared",
+        generation: plan.generation,
+        error: error === null ? null : { code: error.code, message: error.message },
+        addresses,
+      }),
+    );
   }
 
   // ── live connections ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -358,31 +262,12 @@ export class Worker implements Surroundings {
 
   #drain(): void {
     this.#draining = true;
-    for (const open of this.#open.values()) this.#finish(open);
-    this.#open.clear();
-    this.#lookDrained();
-  }
-
-  /** Closes a listener in order: who waits for it is served. */
-  #finish(open: Open): void {
-    this.#finishing.add(open);
-    open.listening.finish(() => {
-      this.#finishing.delete(open);
-      this.#lookFinished();
-    });
-  }
-
-  /** A commit is over when the addresses that it gave up are free again, a drain when nobody is left. */
-  #lookFinished(): void {
-    if (this.#finishing.size > 0) return;
-    const generation = this.#committed;
-    this.#committed = null;
-    if (generation !== null) this.#emit({ type: "committed", generation });
+    this.#generations.finish();
     this.#lookDrained();
   }
 
   #lookDrained(): void {
-    if (this.#draining && this.#finishing.size === 0 && this.#connections.length === 0) this.#drained();
+    if (this.#draining && !this.#generations.finishing && this.#connections.length === 0) this.#drained();
   }
 
   /** Told once. */
@@ -392,20 +277,9 @@ export class Worker implements Surroundings {
     this.#emit({ type: "drained" });
   }
 
-  #closeListeners(): void {
-    for (const open of [...this.#open.values(), ...this.#finishing]) open.listening.close();
-    this.#open.clear();
-  }
-
   #beat(): void {
     Atomics.add(this.#shared.gauges, BEATS + this.#index, 1);
     for (const connection of this.#connections) connection.countFlow();
     this.#beatTimer.start(BEAT_MS);
   }
-}
-
-/** Closes a listener whose generation was not accepted. Whoever came meanwhile is told at once. */
-function giveUp({ listening, early }: Open): void {
-  listening.close();
-  for (const stream of early ?? []) stream.reset();
 }

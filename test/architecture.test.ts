@@ -24,6 +24,7 @@ const LEVEL: Readonly<Record<string, number>> = {
 
   worker: 6,
   connection: 7,
+  generations: 7,
   generation: 8,
   observe: 8,
   // Stations. `transport` stands above the others because its TLS judges peers with tls/.
@@ -95,7 +96,7 @@ test("pointers stay in ffi: nobody else imports koffi", () => {
 });
 
 const DATA_PATH =
-  /^(transport\/epoll|wire|timing|route)\/|^(connection|worker|generation|errors)\.ts$|^tls\/(rules|authorise|peer)\.ts$|^cluster\/(balancer|pool|endpoint)\.ts$/;
+  /^(transport\/epoll|wire|timing|route)\/|^(connection|worker|generations?|errors)\.ts$|^tls\/(rules|authorise|peer)\.ts$|^cluster\/(balancer|pool|endpoint)\.ts$/;
 
 test("the data path knows no promise, no Node timer and no package", () => {
   for (const [file, source] of sources) {
