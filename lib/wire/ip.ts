@@ -53,7 +53,7 @@ const tail = new Uint32Array(1);
 function readIp6(text: string, words: Uint32Array): Family {
   let end = text.indexOf("%");
   if (end < 0) end = text.length;
-  else if (end === text.length - 1) return 0;
+  else if (end === text.length - 1 || text.includes("%", end + 1)) return 0;
   let count = 0; // groups read
   let gap = -1; // where "::" stood, in groups
   let i = 0;
