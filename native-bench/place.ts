@@ -18,7 +18,7 @@ const SYSCTLS: readonly (readonly [string, string, string])[] = [
   [
     "ipv4/tcp_tw_reuse_delay",
     "100",
-    "nor use up the ports: beyond 40,000 connections a second connect(2) seeks one for 500 us",
+    "nor use up the ports: beyond 40,000 connections a second connect(2) seeks one for 500 µs",
   ],
   ["ipv4/tcp_max_syn_backlog", "8192", "the same accept queue for all"],
   ["core/somaxconn", "4096", "the same accept queue for all"],

@@ -67,7 +67,7 @@ export function openRing(): IoUring | null {
   return process.env.MILLRACE_IO_URING === "off" ? null : IoUring.open(BLOCKS);
 }
 
-// Where the way into the kernel is dear (1 us), two calls together cost less than one by one. Where it is not (0.1 us), whoever is
+// Where the way into the kernel is dear (1 µs), two calls together cost less than one by one. Where it is not (0.1 µs), whoever is
 // ready first would wait for others in vain: a round trip on four connections costs 0.86 from five on of what it costs from two on,
 // a connection that comes alone 0.96, one of 32 at a time the same.
 const LEAST_WHERE_DEAR = 2;
