@@ -87,6 +87,8 @@ export interface Programs {
   readonly haproxy: readonly string[];
   /** Further Node binaries for Millrace and the plain baseline. */
   readonly node: readonly string[];
+  /** NAME=FOLDER or FOLDER of further builds of Millrace. */
+  readonly builds: readonly string[];
   readonly envoy: string | null;
   readonly ghostunnel: string | null;
 }

@@ -53,6 +53,7 @@ export async function readOptions(argv: readonly string[]): Promise<Options> {
       },
       peers: { type: "string", array: true, describe: "contenders beside Millrace by name, comma-separated" },
       node: { type: "string", array: true, describe: "further Node binaries to run Millrace on" },
+      build: { type: "string", array: true, describe: "further builds of Millrace, FOLDER or NAME=FOLDER" },
       haproxy: { type: "string", array: true, describe: "further HAProxy binaries, PATH or NAME=PATH" },
       envoy: { type: "string", describe: "an Envoy binary" },
       ghostunnel: { type: "string", describe: "a ghostunnel binary" },
@@ -89,6 +90,7 @@ export async function readOptions(argv: readonly string[]): Promise<Options> {
     peers: words(o.peers),
     programs: {
       node: words(o.node),
+      builds: words(o.build),
       haproxy: words(o.haproxy),
       envoy: o.envoy ?? null,
       ghostunnel: o.ghostunnel ?? null,

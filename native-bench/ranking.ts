@@ -57,6 +57,20 @@ export function rank(work: WorkResult): Ranking {
   return { best: best?.contender ?? null, ranked };
 }
 
+/** The ratio of this build to every further one of the same transport, which is named millrace-TRANSPORT@BUILD. */
+export function besideBuilds(
+  work: WorkResult,
+): { readonly name: string; readonly to: string; readonly ratio: Ratio }[] {
+  return work.rows.flatMap((row) => {
+    const [name, build] = row.contender.split("@");
+    const own = build === undefined ? undefined : work.rows.find((one) => one.contender === name);
+    if (!own || own.failed || row.failed) return [];
+    const rounds = Math.max(own.runs.length, row.runs.length);
+    const beside = ratio(costs(own, rounds), costs(row, rounds));
+    return beside ? [{ name: own.contender, to: row.contender, ratio: beside }] : [];
+  });
+}
+
 function middle(row: Row, of: (run: Row["runs"][number]) => number): number {
   return summary(counted(row).map(of)).median;
 }

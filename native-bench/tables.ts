@@ -1,6 +1,6 @@
 /** Markdown tables of a report. Every number is a median with what holds it; a ratio has its interval. Pure. */
 import { overview, provenance } from "./overview.ts";
-import { bestIdle, costs, counted, type Ranked, rank, tailToBest } from "./ranking.ts";
+import { besideBuilds, bestIdle, costs, counted, type Ranked, rank, tailToBest } from "./ranking.ts";
 import type { CallsRow, IdleRow, Report, Row, WorkResult } from "./result.ts";
 import { percentile, ratio, summary, verdict } from "./statistics.ts";
 import { failure, micro, microRange, NOTHING, number, ratioText, table, withExtremes } from "./table.ts";
@@ -29,6 +29,13 @@ function doubts(ranked: readonly Ranked[]): string {
   return each.length > 0 ? `\n\nDoubtful: ${each.join("; ")}.` : "";
 }
 
+function builds(work: WorkResult): string {
+  const each = besideBuilds(work).map(
+    ({ name, to, ratio: beside }) => `${name} to ${to}: ${ratioText(beside)}`,
+  );
+  return each.length > 0 ? `\n\nBeside other builds: ${each.join("; ")}.` : "";
+}
+
 export function workTable(work: WorkResult): string {
   const { best, ranked } = rank(work);
   const head = [
@@ -50,7 +57,7 @@ export function workTable(work: WorkResult): string {
       row.kind === "direct" ? NOTHING : `${Math.round(share * 100)} %`,
     ]);
   });
-  return `### ${work.name}: ${work.title}\n\n${table(head, rows)}${doubts(ranked)}\n`;
+  return `### ${work.name}: ${work.title}\n\n${table(head, rows)}${builds(work)}${doubts(ranked)}\n`;
 }
 
 /** Of a work at a fixed rate. */

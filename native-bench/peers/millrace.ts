@@ -1,6 +1,6 @@
-/** Millrace from this checkout, on both transports, on this Node and on others that are named. */
+/** Millrace from this checkout, on both transports, on this Node and on others that are named; further builds of it. */
 import { existsSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import {
   type Contender,
   type Found,
@@ -78,8 +78,13 @@ function contender(transport: string, node: string, suffix: string, main: string
   };
 }
 
+/** The program of a build: a folder where `npm run build` was run. */
+function programOf(folder: string): string {
+  return join(folder, "dist/lib/main.js");
+}
+
 export function find(programs: Programs): Found {
-  const main = join(packageRoot(), "dist/lib/main.js");
+  const main = programOf(packageRoot());
   if (!existsSync(main))
     return { contenders: [], missing: [{ name: "millrace", reason: "not built (npm run build)" }] };
   const missing: Missing[] = [];
@@ -91,6 +96,14 @@ export function find(programs: Programs): Found {
     if (path)
       contenders.push(...transports.map((transport) => contender(transport, path, `-n${major}`, main)));
     else missing.push({ name: `millrace on ${node}`, reason: "cannot be run" });
+  }
+  for (const entry of programs.builds) {
+    const [first, second] = entry.split("=", 2) as [string, string | undefined];
+    const other = programOf(resolve(second ?? first));
+    const suffix = `@${second ? first : basename(resolve(first))}`;
+    if (existsSync(other))
+      contenders.push(...transports.map((one) => contender(one, process.execPath, suffix, other)));
+    else missing.push({ name: `millrace${suffix}`, reason: `no ${other}` });
   }
   return { contenders, missing };
 }

@@ -10,7 +10,7 @@ import { type Certificates, makeCertificates } from "../../native-bench/certific
 import { type Contender, type Hop, type Launch, SHAPES, type Shape } from "../../native-bench/contender.ts";
 import { choose, findAll } from "../../native-bench/peers/index.ts";
 
-const PROGRAMS = { haproxy: [], node: [], envoy: process.execPath, ghostunnel: process.execPath };
+const PROGRAMS = { haproxy: [], node: [], builds: [], envoy: process.execPath, ghostunnel: process.execPath };
 const { contenders } = findAll(PROGRAMS, "/floor");
 const folder = mkdtempSync(join(tmpdir(), "millrace-test-"));
 let ecdsa: Certificates;
@@ -169,10 +169,15 @@ for (const [shape, mode] of [
 }
 
 test("programs that are not there are named as missing", () => {
-  const nowhere = { haproxy: ["new=/nowhere/haproxy"], node: ["/nowhere/node"], envoy: "/nowhere/envoy" };
+  const nowhere = {
+    haproxy: ["new=/nowhere/haproxy"],
+    node: ["/nowhere/node"],
+    envoy: "/nowhere/envoy",
+    builds: ["old=/nowhere"],
+  };
   const { missing } = findAll({ ...nowhere, ghostunnel: "/nowhere/ghostunnel" }, null);
   const names = missing.map((m) => m.name);
-  for (const name of ["new", "millrace on /nowhere/node", "envoy", "ghostunnel", "floor"])
+  for (const name of ["new", "millrace on /nowhere/node", "millrace@old", "envoy", "ghostunnel", "floor"])
     assert.ok(names.includes(name), name);
 });
 

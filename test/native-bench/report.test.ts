@@ -6,10 +6,10 @@ import { growth } from "../../native-bench/idle.ts";
 import { disturbance, order } from "../../native-bench/measure.ts";
 import { changes, slower } from "../../native-bench/micro-compare.ts";
 import { overview } from "../../native-bench/overview.ts";
-import { bestAt, rank, tailToBest } from "../../native-bench/ranking.ts";
+import { besideBuilds, bestAt, rank, tailToBest } from "../../native-bench/ranking.ts";
 import { readmeTable, replaceTable } from "../../native-bench/readme.ts";
 import { parseReport, type Row } from "../../native-bench/result.ts";
-import { markdown } from "../../native-bench/tables.ts";
+import { markdown, workTable } from "../../native-bench/tables.ts";
 import { PERCENTS, type Tail } from "../../native-bench/tail.ts";
 import { WORKS } from "../../native-bench/works.ts";
 import { report, row, run, work } from "./reports.ts";
@@ -39,6 +39,24 @@ test("a repeated run replaces the dropped one of its round", () => {
   };
   const ranking = rank(work([ours, row("haproxy", "peer", [10, 10])]));
   assert.deepEqual(ranking.ranked[0]!.toBest, { value: 1, low: 1, high: 1, count: 1 });
+});
+
+test("this build stands beside every other build on the same transport", () => {
+  const rows = [
+    row("millrace-epoll", "millrace", [9, 9, 18]),
+    row("millrace-net", "millrace", [1, 1, 1]),
+    row("millrace-epoll@old", "millrace", [10, 10, 10]),
+    row("millrace-net@old", "millrace", []),
+  ];
+  assert.deepEqual(besideBuilds(work(rows)), [
+    {
+      name: "millrace-epoll",
+      to: "millrace-epoll@old",
+      ratio: { value: 0.9, low: 0.9, high: 1.8, count: 3 },
+    },
+  ]);
+  assert.match(workTable(work(rows)), /Beside other builds: millrace-epoll to millrace-epoll@old: 0\.90 /);
+  assert.doesNotMatch(workTable(work(rows.slice(0, 2))), /Beside/);
 });
 
 function doubts(one: Row, rate: number | null = null): string {
