@@ -17,6 +17,7 @@ export const EINVAL = 22;
 export const ENFILE = 23;
 export const EMFILE = 24;
 export const EPIPE = 32;
+export const ETIME = 62;
 export const ENONET = 64;
 export const EPROTO = 71;
 export const ENOPROTOOPT = 92;
@@ -34,6 +35,7 @@ export const EHOSTDOWN = 112;
 export const EHOSTUNREACH = 113;
 export const EALREADY = 114;
 export const EINPROGRESS = 115;
+export const ECANCELED = 125;
 
 // Some numbers have two names (EAGAIN and EWOULDBLOCK): the first one counts.
 const NAMES = new Map(

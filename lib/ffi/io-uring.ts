@@ -1,14 +1,16 @@
 /**
  * io_uring(7) as a way to make many system calls in one: submissions are written into memory that the kernel shares, one
- * io_uring_enter(2) carries all of them out in their order, and their results are there when it returns. Only for calls that
- * do not wait, for O_NONBLOCK alone does not keep a call from waiting here: recv(2) and send(2) with MSG_DONTWAIT, accept
- * with IORING_ACCEPT_DONTWAIT, connect(2) only to disconnect (AF_UNSPEC).
+ * io_uring_enter(2) carries all of them out in their order, and their results are there when it returns. A ring is used in one
+ * of two ways: `submit` for calls that do not wait, and `enter` with `take` for those that may. O_NONBLOCK alone does not keep
+ * a call from waiting here: recv(2) and send(2) want MSG_DONTWAIT, accept IORING_ACCEPT_DONTWAIT, and connect(2) is only for
+ * disconnecting (AF_UNSPEC).
  * Where a system call is dear (page-table isolation, virtual machines) most of its price is the way into the kernel and back.
  */
-import { EBADF, EINTR } from "./errno.ts";
+import { ProxyError } from "../errors.ts";
+import { EAGAIN, EBADF, EINTR, ETIME, errnoName } from "./errno.ts";
 import { close, errno, mmap, munmap } from "./libc.ts";
 import { find, viewOf } from "./library.ts";
-import { allocate, free, type Memory } from "./memory.ts";
+import { allocate, allocateBare, free, type Memory } from "./memory.ts";
 
 // Both numbers are the same on x64 and arm64.
 const SYS_IO_URING_SETUP = 425;
@@ -22,8 +24,21 @@ const IORING_SETUP_COOP_TASKRUN = 1 << 8;
 const IORING_SETUP_SINGLE_ISSUER = 1 << 12;
 const SETUP =
   IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER;
+const IORING_SETUP_DEFER_TASKRUN = 1 << 13;
+// What is done for a call that waited is done inside of `enter` and nowhere else: nothing of the ring changes meanwhile.
+const SETUP_WAITING =
+  IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER;
 const IORING_FEAT_SINGLE_MMAP = 1;
+const IORING_FEAT_NO_IOWAIT = 1 << 17;
 const IORING_ENTER_GETEVENTS = 1;
+const IORING_ENTER_EXT_ARG = 1 << 3;
+const IORING_ENTER_NO_IOWAIT = 1 << 7;
+const IORING_REGISTER_PBUF_RING = 22;
+// struct io_uring_getevents_arg, then the struct __kernel_timespec that it points to, in Int32.
+const WAIT = { bytes: 40, argument: 24, signals: 2, timespec: 4, seconds: 6, nanoseconds: 8 };
+const SIGSET_BYTES = 8;
+// So often may the kernel have no memory for a call, one after the other.
+const ATTEMPTS = 1000;
 const IORING_OFF_SQ_RING = 0;
 const IORING_OFF_SQES = 0x10000000;
 const IORING_REGISTER_PROBE = 8;
@@ -45,13 +60,26 @@ const MAP_SHARED_POPULATE = 0x8001;
 
 /** With IORING_ACCEPT_DONTWAIT (Linux 6.10) in the field `ioprio`. */
 export const IORING_OP_ACCEPT_DONTWAIT = 13 | (2 << 16);
+export const IORING_OP_POLL_ADD = 6;
+/** Of the call whose user_data is `address`. */
+export const IORING_OP_ASYNC_CANCEL = 14;
 export const IORING_OP_CONNECT = 16;
 export const IORING_OP_CLOSE = 19;
 export const IORING_OP_SEND = 26;
 export const IORING_OP_RECV = 27;
+/** With IORING_RECV_MULTISHOT (Linux 6.0) in `ioprio` and IOSQE_BUFFER_SELECT: into buffers of a `BufferRing`, until it ends. */
+export const IORING_OP_RECV_MULTISHOT = 27 | (1 << 13) | (2 << 16);
 export const IORING_OP_EPOLL_CTL = 29;
 export const IORING_OP_SOCKET = 45;
+/** To be added to a call: its result is told only if it failed, or if a send(2) with MSG_WAITALL was cut short. */
+export const IOSQE_CQE_SKIP_SUCCESS = 1 << 14;
+/** In `flags` of a completion: the call goes on. */
+export const IORING_CQE_F_MORE = 2;
+/** `flags` of a completion say in their upper half which buffer was used. */
+export const IORING_CQE_BUFFER_SHIFT = 16;
 const NEEDED = [
+  IORING_OP_POLL_ADD,
+  IORING_OP_ASYNC_CANCEL,
   IORING_OP_CONNECT,
   IORING_OP_CLOSE,
   IORING_OP_SEND,
@@ -82,6 +110,13 @@ export class IoUring {
     doneMask: number;
   };
   #count = 0;
+  readonly #wait = allocate(WAIT.bytes);
+  readonly #waitInts = intsOf(this.#wait.bytes);
+  readonly #flags: number;
+  /** Of the completion that was taken last. */
+  data = 0;
+  result = 0;
+  flags = 0;
 
   private constructor(descriptor: number, params: Int32Array, ring: Mapping, entries: Mapping) {
     this.#descriptor = descriptor;
@@ -101,20 +136,24 @@ export class IoUring {
       cqes: completion(OFFSETS.cqes),
       doneMask: this.#ring[completion(OFFSETS.mask)]!,
     };
+    this.#waitInts[WAIT.signals] = SIGSET_BYTES;
+    // Whoever waits for messages does not wait for a disk.
+    const sparesIowait = (params[PARAMS.features]! & IORING_FEAT_NO_IOWAIT) !== 0;
+    this.#flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | (sparesIowait ? IORING_ENTER_NO_IOWAIT : 0);
     // user_data, which comes back with the result.
     for (let index = 0; index < this.room; index++) this.#entries[index * SQE_INTS + 8] = index;
   }
 
   /**
    * A ring for `room` calls (a power of two) of this thread; null where the kernel has none for us (before 6.0, seccomp,
-   * kernel.io_uring_disabled) or lacks a call.
+   * kernel.io_uring_disabled) or lacks a call. `waiting`: for `enter`, from Linux 6.1 on.
    */
-  static open(room: number): IoUring | null {
+  static open(room: number, waiting = false): IoUring | null {
     if (syscall === null) return null;
     const page = allocate(PAGE);
     try {
       const params = intsOf(page.bytes);
-      params[PARAMS.flags] = SETUP;
+      params[PARAMS.flags] = waiting ? SETUP_WAITING : SETUP;
       const descriptor = syscall(SYS_IO_URING_SETUP, room, page.address, 0, 0, 0, 0);
       if (descriptor < 0) return null;
       const array = params[PARAMS.submission + OFFSETS.array]! + params[PARAMS.entries]! * 4;
@@ -209,9 +248,160 @@ export class IoUring {
     return (end - first) | 0;
   }
 
+  /** Room is left for another call before the next `enter`. */
+  get hasRoom(): boolean {
+    return this.#count < this.room;
+  }
+
+  /** The user_data of the call that was added last, in place of its number, and the buffers that it chooses from. */
+  tag(data: number, buffers: number): void {
+    const at = (this.#count - 1) * SQE_INTS;
+    this.#entries[at + 8] = data;
+    this.#entries[at + 10] = buffers;
+  }
+
+  /**
+   * Begins the calls that were added; then waits until so many completions are there, for up to `timeout` ms, -1: for ever.
+   * Throws INTERNAL when the kernel takes no calls.
+   */
+  enter(minimum: number, timeout: number): void {
+    const { tail, array, mask } = this.#at;
+    const ring = this.#ring;
+    const first = ring[tail]!;
+    let left = this.#count;
+    this.#count = 0;
+    for (let index = 0; index < left; index++) ring[array + ((first + index) & mask)] = index;
+    ring[tail] = (first + left) | 0;
+    this.#until(timeout);
+    for (let attempt = 0; ; attempt++) {
+      const entered = syscall!(
+        SYS_IO_URING_ENTER,
+        this.#descriptor,
+        left,
+        minimum,
+        this.#flags,
+        this.#wait.address,
+        WAIT.argument,
+      );
+      if (entered >= left) return;
+      if (entered > 0) {
+        left -= entered;
+        continue;
+      }
+      const reason = errno();
+      if (left === 0 && (reason === ETIME || reason === EINTR)) return;
+      if ((reason !== EINTR && reason !== EAGAIN) || attempt === ATTEMPTS)
+        throw new ProxyError("INTERNAL", `io_uring_enter(): ${errnoName(reason)}`);
+    }
+  }
+
+  #until(timeout: number): void {
+    const ints = this.#waitInts;
+    if (timeout < 0) {
+      ints[WAIT.timespec] = 0;
+      ints[WAIT.timespec + 1] = 0;
+      return;
+    }
+    const { address } = this.#wait;
+    const timespec = address + WAIT.argument;
+    ints[WAIT.timespec] = timespec;
+    ints[WAIT.timespec + 1] = Math.floor(timespec / 0x100000000);
+    const seconds = Math.floor(timeout / 1000);
+    ints[WAIT.seconds] = seconds;
+    ints[WAIT.nanoseconds] = (timeout - seconds * 1000) * 1e6;
+  }
+
+  /** Takes the next completion, if there is one, into `data`, `result` and `flags`. */
+  take(): boolean {
+    const { head, done, cqes, doneMask } = this.#at;
+    const ring = this.#ring;
+    const at = ring[head]!;
+    if (at === ring[done]) return false;
+    const cqe = cqes + (at & doneMask) * CQE_INTS;
+    this.data = ring[cqe]!;
+    this.result = ring[cqe + 2]!;
+    this.flags = ring[cqe + 3]!;
+    ring[head] = (at + 1) | 0;
+    return true;
+  }
+
+  /** Gives the calls of this ring buffers to choose from under `group`. False: this kernel does not. */
+  register(buffers: BufferRing, group: number): boolean {
+    const page = allocate(PAGE);
+    const ints = intsOf(page.bytes);
+    ints[0] = buffers.address;
+    ints[1] = Math.floor(buffers.address / 0x100000000);
+    ints[2] = buffers.count;
+    ints[3] = group;
+    const result = syscall!(
+      SYS_IO_URING_REGISTER,
+      this.#descriptor,
+      IORING_REGISTER_PBUF_RING,
+      page.address,
+      1,
+      0,
+      0,
+    );
+    free(page.address, PAGE);
+    return result === 0;
+  }
+
   /** Gives everything back. Nothing of it may be used afterwards. */
   close(): void {
+    free(this.#wait.address, WAIT.bytes);
     release(this.#descriptor, this.#mappings);
+  }
+}
+
+// struct io_uring_buf: 16 bytes; the tail of the ring lies in what the first one leaves unused.
+const BUF = { bytes: 16, length: 2, id: 3, tail: 7 };
+
+/** Buffers that calls choose from by themselves; io_uring_register(2), IORING_REGISTER_PBUF_RING. Outlives its ring. */
+export class BufferRing {
+  /** Of the ring: whole pages, as the kernel wants it. */
+  readonly address: number;
+  readonly count: number;
+  readonly size: number;
+  readonly #data: number;
+  readonly #ints: Int32Array;
+  readonly #shorts: Uint16Array;
+  #tail = 0;
+
+  /** `count` buffers (a power of two) of `size` bytes, all of them free. Throws TRANSPORT when the system has no memory. */
+  constructor(count: number, size: number) {
+    this.count = count;
+    this.size = size;
+    const { address, bytes } = allocate(count * BUF.bytes);
+    this.address = address;
+    this.#ints = intsOf(bytes);
+    this.#shorts = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1);
+    this.#data = allocateBare(count * size);
+    for (let id = 0; id < count; id++) this.give(id);
+  }
+
+  /** Where the bytes of a buffer lie. */
+  at(id: number): number {
+    return this.#data + id * this.size;
+  }
+
+  /** Frees a buffer that a call has used. */
+  give(id: number): void {
+    const place = this.#tail & (this.count - 1);
+    const address = this.at(id);
+    const ints = this.#ints;
+    const at = place * (BUF.bytes / 4);
+    ints[at] = address;
+    ints[at + 1] = Math.floor(address / 0x100000000);
+    ints[at + BUF.length] = this.size;
+    this.#shorts[(at + BUF.id) * 2] = id;
+    this.#tail = (this.#tail + 1) & 0xffff;
+    this.#shorts[BUF.tail] = this.#tail;
+  }
+
+  /** After the ring that knows it was closed. */
+  release(): void {
+    free(this.#data, this.count * this.size);
+    free(this.address, this.count * BUF.bytes);
   }
 }
 

@@ -105,6 +105,11 @@ export class Batch {
   together = false;
   /** From how many on they are; Infinity: never. */
   readonly least: number;
+  /** The way into the kernel is dear enough for `least` to be two. */
+  get isDear(): boolean {
+    return this.least === LEAST_WHERE_DEAR;
+  }
+
   /** Clients can be accepted together with other calls. */
   readonly accepts: boolean;
   readonly #memory: WorkerMemory;

@@ -14,8 +14,9 @@ import type { IoUring } from "../../ffi/io-uring.ts";
 import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, O_CLOEXEC } from "../../ffi/layout.ts";
 import { close, epollCreate, epollCtl, epollWait } from "../../ffi/libc.ts";
 import { Wheel } from "../../timing/wheel.ts";
-import { Batch, type Watched } from "./batch.ts";
+import { Batch, type Caller, type Watched } from "./batch.ts";
 import { EVENTS, type WorkerMemory } from "./memory.ts";
+import { Multishot } from "./multishot.ts";
 
 /** Something with a descriptor that the loop watches. */
 export interface Source {
@@ -48,6 +49,8 @@ const TOGETHER_MOST = 32;
 export class EventLoop {
   readonly wheel: Wheel;
   readonly batch: Batch;
+  /** Null where it would not pay, or cannot be had. */
+  readonly multishot: Multishot | null;
   readonly #memory: WorkerMemory;
   readonly #epoll: number;
   readonly #onFault: (thrown: unknown) => void;
@@ -73,7 +76,9 @@ export class EventLoop {
       throw new ProxyError("TRANSPORT", `epoll_create1(): ${errnoName(this.#epoll)}`);
     }
     this.wheel = new Wheel(() => this.#now);
-    this.batch = new Batch(memory, this.#epoll, uring, (caller, thrown) => this.#contain(caller, thrown));
+    const contain = (caller: Caller, thrown: unknown) => this.#contain(caller, thrown);
+    this.batch = new Batch(memory, this.#epoll, uring, contain);
+    this.multishot = this.batch.isDear ? Multishot.open(memory, this.#epoll, this.wheel, contain) : null;
   }
 
   /** Monotonic ms, taken after the wait and before the steps that follow. */
@@ -147,8 +152,16 @@ export class EventLoop {
       timeout = this.wheel.next(this.#now);
       if (longest >= 0 && (timeout < 0 || timeout > longest)) timeout = longest;
     }
-    const count = epollWait(this.#epoll, this.#memory.events, EVENTS, timeout);
-    this.#now = performance.now();
+    const { multishot } = this;
+    let count: number;
+    if (multishot?.busy) {
+      count = multishot.wait(timeout);
+      this.#now = performance.now();
+      multishot.tell();
+    } else {
+      count = epollWait(this.#epoll, this.#memory.events, EVENTS, timeout);
+      this.#now = performance.now();
+    }
     if (count > 0) {
       this.batch.together = count >= this.batch.least;
       this.#dispatch(count);
@@ -167,6 +180,7 @@ export class EventLoop {
 
   close(): void {
     this.batch.release();
+    this.multishot?.close();
     close(this.#epoll);
   }
 

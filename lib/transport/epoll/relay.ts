@@ -13,6 +13,7 @@ import { drainPipe, dropPipe, fillPipe, restPipe } from "./bulk.ts";
 import { TRUNCATED, WOULD_BLOCK } from "./channel.ts";
 import type { Gear } from "./gear.ts";
 import { CHUNK, SCRATCH, SLOT } from "./memory.ts";
+import { MESSAGE, STEADY } from "./multishot.ts";
 import { IDLE, RELAYING } from "./phase.ts";
 import type { EpollStream } from "./stream.ts";
 
@@ -65,8 +66,10 @@ export class Relay {
 
   /** As `pump`; the next read and write perhaps together with those of other connections. */
   serve(source: EpollStream): void {
+    if (source.underway) return;
     const { batch } = this.#gear.loop;
-    if (batch.together && this.#small(source) && batch.recv(source)) source.underway = true;
+    if (batch.together && source.readable && this.#isSimple(source) && batch.recv(source))
+      source.underway = true;
     else this.pump(source);
   }
 
@@ -102,15 +105,54 @@ export class Relay {
     }
     if (count < length) sink.queue(address + count, length - count);
     source.large = length === SLOT;
+    this.#moved(source, length);
     if (source.readable) this.pump(source);
     else source.listen();
   }
 
-  /** Whether one read and one write are all that there is to do. */
-  #small(source: EpollStream): boolean {
+  /** What a multishot receive gave in this buffer. True: it is on its way to the other side; false: it is done with. */
+  arrived(source: EpollStream, id: number, address: number, length: number): boolean {
+    const sink = source.peer!;
+    const multishot = this.#gear.loop.multishot!;
+    if (sink.sending) multishot.flush();
+    if (this.#owner === null) return false;
+    const isOpen = sink.failure === 0;
+    const isFree = isOpen && !sink.blocked && sink.out === null;
+    if (isOpen) {
+      this.#flow.lastActive = this.#gear.loop.now;
+      this.#count(source, length);
+      if (isFree) multishot.send(sink, id, length);
+      else sink.queue(address, length);
+    }
+    if (!isFree || length === MESSAGE) multishot.stop(source);
+    return isFree;
+  }
+
+  /** A send of what arrived was cut short, or failed. */
+  unsent(sink: EpollStream, address: number, length: number, result: number): void {
+    if (this.#owner === null) return;
+    const count = sink.gave(result, length);
+    if (count < 0) {
+      this.#lost(sink, count);
+      return;
+    }
+    sink.queue(address + count, length - count);
+    this.#gear.loop.multishot!.stop(sink.peer!);
+  }
+
+  /** So many bytes in one turn. After many short messages in a row the kernel is to read by itself. */
+  #moved(source: EpollStream, bytes: number): void {
+    source.messages = bytes < MESSAGE ? source.messages + 1 : 0;
+    if (source.messages < STEADY) return;
+    source.messages = 0;
+    if (source.readable || source.ending || source.urgent || !this.#isSimple(source)) return;
+    this.#gear.loop.multishot?.begin(source);
+  }
+
+  /** Whether one read and one write are all that there is to do when something comes. */
+  #isSimple(source: EpollStream): boolean {
     const sink = source.peer!;
     return (
-      source.readable &&
       source.plainRead &&
       !(source.inputEnded || source.bulk || source.large || source.piped > 0) &&
       sink.channel === null &&
@@ -179,11 +221,13 @@ export class Relay {
       flow.lastActive = this.#gear.loop.now;
       source.large = left < TURN_BYTES - SLOT;
     }
+    const moved = TURN_BYTES - left;
     // Not by the short read that ends every turn: some senders leave a buffer and a half each time.
     if (left > TURN_BYTES - SCRATCH && source.fullReads > 0) source.fullReads = 0;
     if (this.#owner === null) return;
     if (source.pipe !== null) restPipe(source);
     if (!source.readable) source.listen();
+    if (moved > 0) this.#moved(source, moved);
   }
 
   /** A fault of ours: ends the relay, so that the connection can say `internal`. */
@@ -194,6 +238,7 @@ export class Relay {
   /** The connection ends one of the streams by itself: nobody is told, and neither stream is served any more. */
   abandon(): void {
     this.#owner = null;
+    this.#gear.loop.multishot?.leave(this.#downstream, this.#upstream);
     this.#leave(this.#downstream);
     this.#leave(this.#upstream);
   }

@@ -47,6 +47,8 @@ import { peeked, type Sniff, sniff } from "./sniff.ts";
 /** What a socket that stands is watched for at first; room to write is watched for once a write was not taken whole. */
 const WATCH_INPUT = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET;
 
+// The kernel wakes a reader for both at once, whichever it is: only without both does it let us sleep.
+const INPUT = EPOLLIN | EPOLLPRI;
 const ENDING = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 // Nagle's algorithm, as Linux has it (tcp_nagle_check: Minshall's), holds back a small segment only while another small one is
@@ -103,6 +105,12 @@ export class EpollStream implements Stream, FreshSource, Task {
   bulk = false;
   /** A read that is made together with others, or the write of what it gave. */
   underway = false;
+  /** Where it stands in multishot.ts; -1: nowhere. */
+  standing = -1;
+  /** What came from the other side is to be sent there. */
+  sending = false;
+  /** Turns in a row that moved one short message. */
+  messages = 0;
   /** Lately more at a time than a read that is made together with others takes. */
   large = false;
   fullReads = 0;
@@ -394,12 +402,21 @@ export class EpollStream implements Stream, FreshSource, Task {
 
   /** Input came that cannot be passed on. A few times is no matter; then it is not reported any more. */
   inVain(): void {
-    if (++this.#vain === VAIN_LIMIT) this.#rewatch(this.interest & ~EPOLLIN);
+    if (++this.#vain === VAIN_LIMIT) this.unwatchInput();
+  }
+
+  /** Somebody else reads. */
+  unwatchInput(): void {
+    this.#rewatch(this.interest & ~INPUT);
+  }
+
+  watchInput(): void {
+    this.#rewatch(this.interest | INPUT);
   }
 
   /** Input can be passed on, and all that was there has been read: it is reported again. */
   listen(): void {
-    if (this.#vain >= VAIN_LIMIT) this.#rewatch(this.interest | EPOLLIN);
+    if (this.#vain >= VAIN_LIMIT) this.watchInput();
     this.#vain = 0;
   }
 

@@ -1,0 +1,322 @@
+/**
+ * Multishot receives (io_uring, Linux 6.1): where small messages go to and fro, the kernel reads a socket by itself as bytes
+ * come. One io_uring_enter(2) then sends what has come and waits for more, where epoll_wait, recv and send were three calls.
+ * A stream stands here from `begin` until its receive has ended: through `stop`, by its own end, or for want of buffers. All
+ * that time the kernel alone reads from it (`underway`), and epoll does not report its input.
+ * Invariants: what came from a stream is told in its order, its end last. A send is begun before anything else is done to its
+ * socket, and no receive of ours holds a socket that its stream has closed (`leave`): so no call meets a descriptor that has
+ * become another's. A blocked sink can get as much as all buffers hold, which fits into its chunk.
+ */
+import { ECANCELED, EINTR, ENOBUFS } from "../../ffi/errno.ts";
+import {
+  BufferRing,
+  IORING_CQE_BUFFER_SHIFT,
+  IORING_CQE_F_MORE,
+  IORING_OP_ASYNC_CANCEL,
+  IORING_OP_POLL_ADD,
+  IORING_OP_RECV_MULTISHOT,
+  IORING_OP_SEND,
+  IOSQE_CQE_SKIP_SUCCESS,
+  IoUring,
+} from "../../ffi/io-uring.ts";
+import { EPOLLIN, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL } from "../../ffi/layout.ts";
+import { epollWait } from "../../ffi/libc.ts";
+import type { Task, Timer, Wheel } from "../../timing/wheel.ts";
+import { EVENTS, type WorkerMemory } from "./memory.ts";
+import type { EpollStream } from "./stream.ts";
+
+/** The longest message that this is for. */
+export const MESSAGE = 1024;
+/** So many messages in a row make a stream one of those that stand here. */
+export const STEADY = 16;
+
+// Of MESSAGE bytes each; all of them fit into a chunk behind what one of them left there.
+const BUFFERS = 64;
+// Streams that stand here at most. Half of the ring stays free for the rest of a turn.
+const STANDING = 512;
+const ROOM = 256;
+const GROUP = 0;
+
+// user_data: of a receive its place, of a send its number, of the others nothing else.
+const SEND = 1 << 28;
+const POLL = 1 << 29;
+const CANCEL = 1 << 30;
+const INDEX = SEND - 1;
+
+const SEND_ALL = IORING_OP_SEND | IOSQE_CQE_SKIP_SUCCESS;
+// A send that is cut short counts as failed, and only what fails is told.
+const SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL;
+
+// ms. Whoever was silent for so long holds nothing of the kernel's any more.
+const SWEEP = 2_000;
+
+export class Multishot implements Task {
+  readonly #memory: WorkerMemory;
+  readonly #epoll: number;
+  readonly #ring: IoUring;
+  readonly #buffers: BufferRing;
+  readonly #contain: (stream: EpollStream, thrown: unknown) => void;
+  readonly #sweep: Timer;
+
+  /** By place; null: nobody, or somebody who has left while the receive had not ended yet. */
+  readonly #streams: (EpollStream | null)[] = [];
+  readonly #free: number[] = [];
+  readonly #stopping: boolean[] = [];
+  readonly #quiet: boolean[] = [];
+  #standing = 0;
+
+  // Completions of receives that were not told yet.
+  #came = 0;
+  readonly #places: number[] = [];
+  readonly #results: number[] = [];
+  readonly #flags: number[] = [];
+
+  // Sends that were not begun yet.
+  #sends = 0;
+  readonly #sinks: EpollStream[] = [];
+  readonly #sent: number[] = [];
+  readonly #lengths: number[] = [];
+  readonly #ids: number[] = [];
+
+  /** The ring watches epoll. */
+  #armed = false;
+  /** epoll has something. */
+  #polled = false;
+
+  private constructor(
+    memory: WorkerMemory,
+    epoll: number,
+    ring: IoUring,
+    buffers: BufferRing,
+    wheel: Wheel,
+    contain: (stream: EpollStream, thrown: unknown) => void,
+  ) {
+    this.#memory = memory;
+    this.#epoll = epoll;
+    this.#ring = ring;
+    this.#buffers = buffers;
+    this.#contain = contain;
+    this.#sweep = wheel.createTimer(this);
+    for (let place = STANDING - 1; place >= 0; place--) this.#free.push(place);
+  }
+
+  /** Null where the kernel has no such thing. `contain` hears what is thrown while a stream is served. */
+  static open(
+    memory: WorkerMemory,
+    epoll: number,
+    wheel: Wheel,
+    contain: (stream: EpollStream, thrown: unknown) => void,
+  ): Multishot | null {
+    const ring = IoUring.open(ROOM, true);
+    if (ring === null) return null;
+    const buffers = new BufferRing(BUFFERS, MESSAGE);
+    if (ring.register(buffers, GROUP)) return new Multishot(memory, epoll, ring, buffers, wheel, contain);
+    ring.close();
+    buffers.release();
+    return null;
+  }
+
+  /** The loop must wait here and not in epoll. */
+  get busy(): boolean {
+    return this.#standing > 0 || this.#sends > 0 || this.#came > 0;
+  }
+
+  /** Has the kernel read from `stream`, of which nobody else reads from now on. Not if too many stand here. */
+  begin(stream: EpollStream): void {
+    const place = this.#free.pop();
+    if (place === undefined) return;
+    if (this.#standing++ === 0) this.#sweep.start(SWEEP);
+    this.#streams[place] = stream;
+    this.#stopping[place] = false;
+    this.#quiet[place] = false;
+    stream.standing = place;
+    stream.underway = true;
+    stream.unwatchInput();
+    this.#receive(place, stream.descriptor);
+  }
+
+  /** Sends a buffer's bytes to `sink`, which takes them or hears `unsent`; to be followed by others only after `flush`. */
+  send(sink: EpollStream, id: number, length: number): void {
+    if (!this.#ring.hasRoom) this.#enter(0, 0);
+    const index = this.#sends++;
+    this.#sinks[index] = sink;
+    this.#ids[index] = id;
+    this.#lengths[index] = length;
+    this.#sent[index] = length;
+    sink.sending = true;
+    this.#put(SEND_ALL, sink.descriptor, this.#buffers.at(id), length, SEND_FLAGS, SEND | index);
+  }
+
+  /** Begins what was asked for. */
+  flush(): void {
+    this.#enter(0, 0);
+  }
+
+  /** Ends the receive of `stream`; what had come by then is told before. */
+  stop(stream: EpollStream): void {
+    const place = stream.standing;
+    if (place < 0 || this.#stopping[place]) return;
+    this.#stopping[place] = true;
+    this.#cancel(place);
+    this.#enter(0, 0);
+  }
+
+  /** Both streams of a relay go: what was to be sent is, and nothing holds their sockets any more. */
+  leave(one: EpollStream, other: EpollStream): void {
+    if (one.standing < 0 && other.standing < 0 && !one.sending && !other.sending) return;
+    this.#forsake(one);
+    this.#forsake(other);
+    this.#enter(0, 0);
+  }
+
+  /**
+   * Sends what was to be sent and waits, for up to `timeout` ms (-1: for ever), until something has come. What epoll_wait(2)
+   * gives then, without waiting. What has come here is told by `tell`.
+   */
+  wait(timeout: number): number {
+    if (!this.#armed) {
+      this.#armed = true;
+      this.#put(IORING_OP_POLL_ADD, this.#epoll, 0, 0, EPOLLIN, POLL);
+    }
+    const ready = timeout === 0 || this.#came > 0 || this.#polled;
+    this.#enter(ready ? 0 : 1, timeout);
+    if (!this.#polled) return 0;
+    this.#polled = false;
+    return epollWait(this.#epoll, this.#memory.events, EVENTS, 0);
+  }
+
+  /** Tells the streams what has come. */
+  tell(): void {
+    // What is told may bring more.
+    for (let index = 0; index < this.#came; index++) {
+      const place = this.#places[index]!;
+      const result = this.#results[index]!;
+      const flags = this.#flags[index]!;
+      const stream = this.#streams[place] ?? null;
+      try {
+        if (result > 0) this.#arrived(stream, place, flags >>> IORING_CQE_BUFFER_SHIFT, result);
+        if ((flags & IORING_CQE_F_MORE) === 0) this.#ended(stream, place, result);
+      } catch (thrown) {
+        this.#contain(stream!, thrown);
+      }
+    }
+    this.#came = 0;
+  }
+
+  /** Those that were silent since the last time go back to epoll. */
+  expired(): void {
+    for (let place = 0; place < this.#streams.length; place++) {
+      const stream = this.#streams[place];
+      if (stream && this.#quiet[place]) this.stop(stream);
+      this.#quiet[place] = true;
+    }
+    if (this.#standing > 0) this.#sweep.start(SWEEP);
+  }
+
+  /** Gives everything back, after every stream has left. */
+  close(): void {
+    this.#sweep.stop();
+    this.#ring.close();
+    this.#buffers.release();
+  }
+
+  #arrived(stream: EpollStream | null, place: number, id: number, length: number): void {
+    this.#quiet[place] = false;
+    const relay = stream?.relay ?? null;
+    if (relay === null || !relay.arrived(stream!, id, this.#buffers.at(id), length)) this.#buffers.give(id);
+  }
+
+  #ended(stream: EpollStream | null, place: number, result: number): void {
+    if (stream === null) {
+      this.#vacate(place);
+      return;
+    }
+    if (result === -ENOBUFS && !this.#stopping[place]) {
+      this.#receive(place, stream.descriptor);
+      return;
+    }
+    // The end of one side may lead to a shutdown of the other.
+    if (stream.peer?.sending) this.flush();
+    this.#vacate(place);
+    this.#streams[place] = null;
+    stream.standing = -1;
+    stream.readable = true;
+    stream.watchInput();
+    const nothing = result > 0 || result === -ECANCELED || result === -ENOBUFS;
+    stream.relay?.received(stream, 0, nothing ? -EINTR : result);
+  }
+
+  #vacate(place: number): void {
+    this.#free.push(place);
+    if (--this.#standing === 0) this.#sweep.stop();
+  }
+
+  #forsake(stream: EpollStream): void {
+    const place = stream.standing;
+    if (place < 0) return;
+    if (!this.#stopping[place]) this.#cancel(place);
+    this.#streams[place] = null;
+    stream.standing = -1;
+    stream.underway = false;
+    stream.watchInput();
+  }
+
+  #receive(place: number, descriptor: number): void {
+    this.#put(IORING_OP_RECV_MULTISHOT, descriptor, 0, 0, 0, place);
+  }
+
+  #cancel(place: number): void {
+    this.#put(IORING_OP_ASYNC_CANCEL | IOSQE_CQE_SKIP_SUCCESS, -1, place, 0, 0, CANCEL);
+  }
+
+  #put(
+    operation: number,
+    descriptor: number,
+    address: number,
+    length: number,
+    flags: number,
+    data: number,
+  ): void {
+    if (!this.#ring.hasRoom) this.#enter(0, 0);
+    this.#ring.put(operation, descriptor, address, length, 0, flags);
+    this.#ring.tag(data, GROUP);
+  }
+
+  #enter(minimum: number, timeout: number): void {
+    const ring = this.#ring;
+    ring.enter(minimum, timeout);
+    while (ring.take()) {
+      const { data } = ring;
+      if (data < SEND) {
+        const at = this.#came++;
+        this.#places[at] = data;
+        this.#results[at] = ring.result;
+        this.#flags[at] = ring.flags;
+      } else if (data < POLL) {
+        this.#sent[data & INDEX] = ring.result;
+      } else if (data === POLL) {
+        this.#armed = false;
+        this.#polled = true;
+      }
+    }
+    const sends = this.#sends;
+    this.#sends = 0;
+    for (let index = 0; index < sends; index++) {
+      const sink = this.#sinks[index]!;
+      const id = this.#ids[index]!;
+      const length = this.#lengths[index]!;
+      const result = this.#sent[index]!;
+      sink.sending = false;
+      if (result !== length) this.#unsent(sink, id, length, result);
+      this.#buffers.give(id);
+    }
+  }
+
+  #unsent(sink: EpollStream, id: number, length: number, result: number): void {
+    try {
+      sink.relay?.unsent(sink, this.#buffers.at(id), length, result);
+    } catch (thrown) {
+      this.#contain(sink, thrown);
+    }
+  }
+}
