@@ -78,7 +78,10 @@ export class EventLoop {
     this.wheel = new Wheel(() => this.#now);
     const contain = (caller: Caller, thrown: unknown) => this.#contain(caller, thrown);
     this.batch = new Batch(memory, this.#epoll, uring, contain);
-    this.multishot = this.batch.isDear ? Multishot.open(memory, this.#epoll, this.wheel, contain) : null;
+    this.multishot =
+      this.batch.isDear && this.batch.accepts
+        ? Multishot.open(memory, this.#epoll, this.wheel, contain)
+        : null;
   }
 
   /** Monotonic ms, taken after the wait and before the steps that follow. */

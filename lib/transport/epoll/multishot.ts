@@ -1,8 +1,9 @@
 /**
- * Multishot receives (io_uring, Linux 6.1): where small messages go to and fro, the kernel reads a socket by itself as bytes
+ * Multishot receives (io_uring, Linux 6.0): where small messages go to and fro, the kernel reads a socket by itself as bytes
  * come. One io_uring_enter(2) then sends what has come and waits for more, where epoll_wait, recv and send were three calls.
- * A stream stands here from `begin` until its receive has ended: through `stop`, by its own end, or for want of buffers. All
- * that time the kernel alone reads from it (`underway`), and epoll does not report its input.
+ * A stream stands here from `begin` until its receive has ended, by itself or through `stop`. All that time the kernel alone reads
+ * from it (`underway`); epoll reports of it no input, but its end, which is then read in the ordinary way. What lies behind urgent
+ * data (tcp(7)) may wait for the next message, or for the sweep.
  * Invariants: what came from a stream is told in its order, its end last. A send is begun before anything else is done to its
  * socket, and no receive of ours holds a socket that its stream has closed (`leave`): so no call meets a descriptor that has
  * become another's. A blocked sink can get as much as all buffers hold, which fits into its chunk.
@@ -47,8 +48,8 @@ const SEND_ALL = IORING_OP_SEND | IOSQE_CQE_SKIP_SUCCESS;
 // A send that is cut short counts as failed, and only what fails is told.
 const SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL;
 
-// ms. Whoever was silent for so long holds nothing of the kernel's any more.
-const SWEEP = 2_000;
+// ms. Whoever was silent for so long goes back to epoll, and holds nothing here any more.
+const SWEEP = 1_000;
 
 export class Multishot implements Task {
   readonly #memory: WorkerMemory;

@@ -53,6 +53,8 @@ export class Relay {
       this.#errored(stream);
       return;
     }
+    // Whether the kernel's own reading meets an end right behind data depends on its version.
+    if (stream.ending) this.#gear.loop.multishot?.stop(stream);
     if (stream.readable) {
       if (peer.blocked) stream.inVain();
       else this.serve(stream);
