@@ -155,16 +155,8 @@ export class EventLoop {
       timeout = this.wheel.next(this.#now);
       if (longest >= 0 && (timeout < 0 || timeout > longest)) timeout = longest;
     }
-    const { multishot } = this;
-    let count: number;
-    if (multishot?.busy) {
-      count = multishot.wait(timeout);
-      this.#now = performance.now();
-      multishot.tell();
-    } else {
-      count = epollWait(this.#epoll, this.#memory.events, EVENTS, timeout);
-      this.#now = performance.now();
-    }
+    const count = this.#wait(timeout);
+    const told = this.multishot?.busy ? this.multishot.tell() : 0;
     if (count > 0) {
       this.batch.together = count >= this.batch.least;
       this.#dispatch(count);
@@ -172,6 +164,7 @@ export class EventLoop {
     } else if (count < 0 && count !== -EINTR) {
       throw new ProxyError("INTERNAL", `epoll_wait(): ${errnoName(count)}`);
     }
+    if (count + told > 0) this.multishot?.note(count + told);
     this.#fire();
     this.#settle();
   }
@@ -185,6 +178,15 @@ export class EventLoop {
     this.batch.release();
     this.multishot?.close();
     close(this.#epoll);
+  }
+
+  #wait(timeout: number): number {
+    const { multishot } = this;
+    const count = multishot?.busy
+      ? multishot.wait(timeout)
+      : epollWait(this.#epoll, this.#memory.events, EVENTS, timeout);
+    this.#now = performance.now();
+    return count;
   }
 
   #know(source: Source): void {

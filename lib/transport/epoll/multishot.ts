@@ -23,6 +23,7 @@ import {
 import { EPOLLIN, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL } from "../../ffi/layout.ts";
 import { epollWait } from "../../ffi/libc.ts";
 import type { Task, Timer, Wheel } from "../../timing/wheel.ts";
+import { Crowd } from "./crowd.ts";
 import { EVENTS, type WorkerMemory } from "./memory.ts";
 import type { EpollStream } from "./stream.ts";
 
@@ -52,6 +53,7 @@ const SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL;
 const SWEEP = 1_000;
 
 export class Multishot implements Task {
+  readonly crowd = new Crowd();
   readonly #memory: WorkerMemory;
   readonly #epoll: number;
   readonly #ring: IoUring;
@@ -122,8 +124,15 @@ export class Multishot implements Task {
     return this.#standing > 0 || this.#sends > 0 || this.#came > 0;
   }
 
-  /** Has the kernel read from `stream`, of which nobody else reads from now on. Not if too many stand here. */
+  /** To be told how much came in every turn in which something did, here or from epoll. */
+  note(count: number): void {
+    this.crowd.note(count);
+    if (this.#standing > 0 && this.crowd.isCrowded) this.#disperse();
+  }
+
+  /** Has the kernel read from `stream`, from which nobody else reads then. Not if too many stand here, or too much comes at a time. */
   begin(stream: EpollStream): void {
+    if (!this.crowd.isCalm) return;
     const place = this.#free.pop();
     if (place === undefined) return;
     if (this.#standing++ === 0) this.#sweep.start(SWEEP);
@@ -186,8 +195,8 @@ export class Multishot implements Task {
     return epollWait(this.#epoll, this.#memory.events, EVENTS, 0);
   }
 
-  /** Tells the streams what has come. */
-  tell(): void {
+  /** Tells the streams what has come. How much that was. */
+  tell(): number {
     // What is told may bring more.
     for (let index = 0; index < this.#came; index++) {
       const place = this.#places[index]!;
@@ -201,7 +210,9 @@ export class Multishot implements Task {
         this.#contain(stream!, thrown);
       }
     }
+    const told = this.#came;
     this.#came = 0;
+    return told;
   }
 
   /** Those that were silent since the last time go back to epoll. */
@@ -245,6 +256,16 @@ export class Multishot implements Task {
     stream.watchInput();
     const nothing = result > 0 || result === -ECANCELED || result === -ENOBUFS;
     stream.relay?.received(stream, 0, nothing ? -EINTR : result);
+  }
+
+  #disperse(): void {
+    this.crowd.forget();
+    for (let place = 0; place < this.#streams.length; place++) {
+      if (!this.#streams[place] || this.#stopping[place]) continue;
+      this.#stopping[place] = true;
+      this.#cancel(place);
+    }
+    this.#enter(0, 0);
   }
 
   #vacate(place: number): void {

@@ -40,6 +40,12 @@ async function steady(rig: Rig, count = 1): Promise<Pair[]> {
   for (let index = 0; index < count; index++) {
     const client = await rig.connect(address);
     await until(() => services.length > index && relayed[index]?.upstream?.relay != null);
+    // What decides whether it pays has its own tests.
+    const { crowd } = relayed[index]!.downstream.gear.loop.multishot!;
+    Object.defineProperties(crowd, {
+      isCalm: { value: true, configurable: true },
+      isCrowded: { value: false, configurable: true },
+    });
     pairs.push({ client, service: services[index]!, relayed: relayed[index]! });
   }
   await Promise.all(pairs.map(converse));
@@ -161,6 +167,20 @@ describe("multishot", { skip }, () => {
     pair!.service.write("pong");
     const [back] = await once(pair!.client, "data");
     assert.equal(String(back), "pong");
+  });
+
+  it("gives all of them back where much comes at a time", async (t) => {
+    const rig = new Rig(t);
+    const pairs = await steady(rig, 3);
+    const { crowd } = pairs[0]!.relayed.downstream.gear.loop.multishot!;
+    Object.defineProperties(crowd, { isCalm: { value: false }, isCrowded: { value: true } });
+    pairs[0]!.client.write("one more");
+    await once(pairs[0]!.service, "data");
+    await until(() => !pairs.flatMap(readsByItself).includes(true));
+    for (const { client, service } of pairs) {
+      client.write("ping");
+      await once(service, "data");
+    }
   });
 
   it("gives silent streams back to epoll, which serves them on", async (t) => {
