@@ -5,10 +5,11 @@ import { describe, it } from "node:test";
 import * as uring from "../../lib/ffi/io-uring.ts";
 import * as layout from "../../lib/ffi/layout.ts";
 import * as libc from "../../lib/ffi/libc.ts";
+import { viewOf } from "../../lib/ffi/library.ts";
 import { allocate } from "../../lib/ffi/memory.ts";
 
-const { EAGAIN, EBADF } = constants.errno;
-const { MSG_DONTWAIT, MSG_NOSIGNAL } = layout;
+const { EAGAIN, EBADF, ECANCELED, ENOBUFS } = constants.errno;
+const { MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL } = layout;
 
 const ring = libc.probe() === null ? uring.IoUring.open(8) : null;
 
@@ -76,5 +77,112 @@ if (ring !== null)
     it("tells which calls the kernel knows", () => {
       assert.equal(ring.knows(uring.IORING_OP_RECV), true);
       assert.equal(ring.knows(250), false);
+    });
+
+    it("waits for a call that goes on, into buffers of its own choice", () => {
+      const waiting = uring.IoUring.open(8, true)!;
+      const buffers = new uring.BufferRing(2, 8);
+      assert.equal(waiting.register(buffers, 3), true);
+      const [one, other] = pair();
+      const { address, bytes } = allocate(4096);
+      bytes.write("millrace, twelve");
+      waiting.put(uring.IORING_OP_RECV_MULTISHOT, other, 0, 0, 0, 0);
+      waiting.tag(77, 3);
+      waiting.enter(0, 0);
+      assert.equal(waiting.take(), false);
+
+      // More than one buffer holds, then more than all of them hold.
+      libc.send(one, address, 12, 0);
+      waiting.enter(1, -1);
+      const taken: [number, number, boolean][] = [];
+      const texts: string[] = [];
+      const takeAll = () => {
+        while (waiting.take()) {
+          taken.push([waiting.data, waiting.result, (waiting.flags & uring.IORING_CQE_F_MORE) !== 0]);
+          if (waiting.result > 0) {
+            const id = waiting.flags >>> uring.IORING_CQE_BUFFER_SHIFT;
+            texts.push(viewOf(buffers.at(id), waiting.result).toString("latin1"));
+          }
+        }
+      };
+      takeAll();
+      assert.deepEqual(taken.splice(0), [
+        [77, 8, true],
+        [77, 4, true],
+      ]);
+      assert.equal(texts.splice(0).join(""), "millrace, tw");
+      libc.send(one, address, 1, 0);
+      waiting.enter(1, -1);
+      takeAll();
+      assert.deepEqual(taken.splice(0), [[77, -ENOBUFS, false]]);
+
+      // Given back, they are used again; the end is told, and then it goes on no more.
+      buffers.give(0);
+      buffers.give(1);
+      waiting.put(uring.IORING_OP_RECV_MULTISHOT, other, 0, 0, 0, 0);
+      waiting.tag(78, 3);
+      libc.close(one);
+      waiting.enter(2, -1);
+      takeAll();
+      assert.deepEqual(taken.splice(0), [
+        [78, 1, true],
+        [78, 0, false],
+      ]);
+      libc.close(other);
+      waiting.close();
+      buffers.release();
+    });
+
+    it("waits no longer than it was told, and tells of a send only if it was cut short", () => {
+      const waiting = uring.IoUring.open(8, true)!;
+      const [one, other] = pair();
+      const { address } = allocate(1 << 22);
+      const send = (length: number) => {
+        waiting.put(
+          uring.IORING_OP_SEND | uring.IOSQE_CQE_SKIP_SUCCESS,
+          one,
+          address,
+          length,
+          0,
+          MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL,
+        );
+        waiting.tag(5, 0);
+      };
+      send(10);
+      waiting.enter(1, 1);
+      assert.equal(waiting.take(), false);
+      send(1 << 22);
+      waiting.enter(1, -1);
+      assert.equal(waiting.take(), true);
+      assert.equal(waiting.data, 5);
+      assert(waiting.result > 0 && waiting.result < 1 << 22, String(waiting.result));
+      send(1);
+      waiting.enter(1, -1);
+      assert.equal(waiting.take(), true);
+      assert.equal(waiting.result, -EAGAIN);
+      libc.close(other);
+      libc.close(one);
+      waiting.close();
+    });
+
+    it("ends a call that goes on, and lets go of its socket", () => {
+      const waiting = uring.IoUring.open(8, true)!;
+      const buffers = new uring.BufferRing(2, 8);
+      waiting.register(buffers, 0);
+      const [one, other] = pair();
+      waiting.put(uring.IORING_OP_RECV_MULTISHOT, other, 0, 0, 0, 0);
+      waiting.tag(9, 0);
+      waiting.put(uring.IORING_OP_ASYNC_CANCEL | uring.IOSQE_CQE_SKIP_SUCCESS, -1, 9, 0, 0, 0);
+      waiting.tag(10, 0);
+      waiting.enter(0, 0);
+      assert.equal(waiting.take(), true);
+      assert.deepEqual([waiting.data, waiting.result], [9, -ECANCELED]);
+      assert.equal(waiting.take(), false);
+      libc.close(other);
+      const memory = allocate(4096);
+      assert.equal(libc.recv(one, memory.address, 1, MSG_DONTWAIT), 0);
+      libc.close(one);
+      waiting.close();
+      buffers.release();
     });
   });

@@ -34,8 +34,8 @@ export const STEADY = 16;
 
 // Of MESSAGE bytes each; all of them fit into a chunk behind what one of them left there.
 const BUFFERS = 64;
-// Streams that stand here at most. Half of the ring stays free for the rest of a turn.
-const STANDING = 512;
+// Streams that stand here at most. All of them, all buffers and all sends may be told of at once: twice ROOM.
+const STANDING = 256;
 const ROOM = 256;
 const GROUP = 0;
 
@@ -81,6 +81,8 @@ export class Multishot implements Task {
   readonly #lengths: number[] = [];
   readonly #ids: number[] = [];
 
+  /** The buffer that is being told of is on its way. */
+  #taken = false;
   /** The ring watches epoll. */
   #armed = false;
   /** epoll has something. */
@@ -145,7 +147,7 @@ export class Multishot implements Task {
     this.#receive(place, stream.descriptor);
   }
 
-  /** Sends a buffer's bytes to `sink`, which takes them or hears `unsent`; to be followed by others only after `flush`. */
+  /** In `arrived`: sends the bytes to `sink`, which takes them or hears `unsent`; to be followed by others only after `flush`. */
   send(sink: EpollStream, id: number, length: number): void {
     if (!this.#ring.hasRoom) this.#enter(0, 0);
     const index = this.#sends++;
@@ -153,6 +155,7 @@ export class Multishot implements Task {
     this.#ids[index] = id;
     this.#lengths[index] = length;
     this.#sent[index] = length;
+    this.#taken = true;
     sink.sending = true;
     this.#put(SEND_ALL, sink.descriptor, this.#buffers.at(id), length, SEND_FLAGS, SEND | index);
   }
@@ -202,13 +205,8 @@ export class Multishot implements Task {
       const place = this.#places[index]!;
       const result = this.#results[index]!;
       const flags = this.#flags[index]!;
-      const stream = this.#streams[place] ?? null;
-      try {
-        if (result > 0) this.#arrived(stream, place, flags >>> IORING_CQE_BUFFER_SHIFT, result);
-        if ((flags & IORING_CQE_F_MORE) === 0) this.#ended(stream, place, result);
-      } catch (thrown) {
-        this.#contain(stream!, thrown);
-      }
+      if (result > 0) this.#arrived(place, flags >>> IORING_CQE_BUFFER_SHIFT, result);
+      if ((flags & IORING_CQE_F_MORE) === 0) this.#ended(place, result);
     }
     const told = this.#came;
     this.#came = 0;
@@ -232,30 +230,39 @@ export class Multishot implements Task {
     this.#buffers.release();
   }
 
-  #arrived(stream: EpollStream | null, place: number, id: number, length: number): void {
+  #arrived(place: number, id: number, length: number): void {
+    const stream = this.#streams[place] ?? null;
     this.#quiet[place] = false;
-    const relay = stream?.relay ?? null;
-    if (relay === null || !relay.arrived(stream!, id, this.#buffers.at(id), length)) this.#buffers.give(id);
+    this.#taken = false;
+    try {
+      stream?.relay?.arrived(stream, id, this.#buffers.at(id), length);
+    } catch (thrown) {
+      this.#contain(stream!, thrown);
+    }
+    if (!this.#taken) this.#buffers.give(id);
   }
 
-  #ended(stream: EpollStream | null, place: number, result: number): void {
-    if (stream === null) {
-      this.#vacate(place);
-      return;
-    }
-    if (result === -ENOBUFS && !this.#stopping[place]) {
+  #ended(place: number, result: number): void {
+    // The end of one side may lead to a shutdown of the other, and a send that fails to the end of both.
+    if (this.#streams[place]?.peer?.sending) this.flush();
+    const stream = this.#streams[place] ?? null;
+    if (result === -ENOBUFS && stream !== null && !this.#stopping[place]) {
       this.#receive(place, stream.descriptor);
       return;
     }
-    // The end of one side may lead to a shutdown of the other.
-    if (stream.peer?.sending) this.flush();
-    this.#vacate(place);
     this.#streams[place] = null;
+    this.#free.push(place);
+    if (--this.#standing === 0) this.#sweep.stop();
+    if (stream === null) return;
     stream.standing = -1;
     stream.readable = true;
     stream.watchInput();
     const nothing = result > 0 || result === -ECANCELED || result === -ENOBUFS;
-    stream.relay?.received(stream, 0, nothing ? -EINTR : result);
+    try {
+      stream.relay?.received(stream, 0, nothing ? -EINTR : result);
+    } catch (thrown) {
+      this.#contain(stream, thrown);
+    }
   }
 
   #disperse(): void {
@@ -266,11 +273,6 @@ export class Multishot implements Task {
       this.#cancel(place);
     }
     this.#enter(0, 0);
-  }
-
-  #vacate(place: number): void {
-    this.#free.push(place);
-    if (--this.#standing === 0) this.#sweep.stop();
   }
 
   #forsake(stream: EpollStream): void {

@@ -112,12 +112,12 @@ export class Relay {
     else source.listen();
   }
 
-  /** What a multishot receive gave in this buffer. True: it is on its way to the other side; false: it is done with. */
-  arrived(source: EpollStream, id: number, address: number, length: number): boolean {
+  /** What a multishot receive gave, in buffer `id`. */
+  arrived(source: EpollStream, id: number, address: number, length: number): void {
     const sink = source.peer!;
     const multishot = this.#gear.loop.multishot!;
     if (sink.sending) multishot.flush();
-    if (this.#owner === null) return false;
+    if (this.#owner === null) return;
     const isOpen = sink.failure === 0;
     const isFree = isOpen && !sink.blocked && sink.out === null;
     if (isOpen) {
@@ -127,7 +127,6 @@ export class Relay {
       else sink.queue(address, length);
     }
     if (!isFree || length === MESSAGE) multishot.stop(source);
-    return isFree;
   }
 
   /** A send of what arrived was cut short, or failed. */
