@@ -27,7 +27,8 @@ export function dial(gear: Gear, target: SocketAddress, options: DialOptions, di
     gear.loop.defer(() => dialFailed(stream, error));
     return stream;
   }
-  stream.quiet = options.speaksFirst && target.kind === "ip";
+  // Two system calls for one packet less: where those are dear, a connection routed by SNI costs 0.96 to 1.00 without.
+  stream.quiet = options.speaksFirst && target.kind === "ip" && !gear.loop.batch.isDear;
   stream.dialling = { target: known, options };
   gear.loop.batch.socket(stream, known.sockaddr[0]!);
   return stream;

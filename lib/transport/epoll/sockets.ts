@@ -8,7 +8,7 @@
  * | TCP_KEEPINTVL, TCP_KEEPCNT | 15 s, 4 | a vanished peer is known after two minutes |
  * | TCP_USER_TIMEOUT | not set | it would also end a peer that is well but has not read for so long (tcp(7): zero window) |
  * | TCP_DEFER_ACCEPT | not set | measured: no gain; a silent client would start its hello deadline a second late, and one that resets would leave no record |
- * | TCP_QUICKACK | off while dialling, where we speak first | the last packet of the handshake then carries our first bytes (tcp(7)). On again right behind them: else the first answer is acknowledged late, and a service that writes twice under Nagle's delay stalls for 40 ms |
+ * | TCP_QUICKACK | off while dialling, where we speak first and system calls are cheap | the last packet of the handshake then carries our first bytes (tcp(7)). On again right behind them: else the first answer is acknowledged late, and a service that writes twice under Nagle's delay stalls for 40 ms |
  * | SO_SNDBUF, SO_RCVBUF | not set | the kernel tunes them to each path (tcp(7): tcp_wmem, tcp_rmem) |
  * | IP_BIND_ADDRESS_NO_PORT | with a source address | ports are then chosen per destination: 28,000 per endpoint instead of in all |
  * | SO_LINGER {1, 0} | where a reset is meant | |

@@ -264,7 +264,7 @@ describe("dial", { skip }, () => {
     assert.equal(called, false);
   });
 
-  it("spares an acknowledgement where it speaks first, and none behind that", async (t) => {
+  it("spares an acknowledgement where it speaks first and calls are cheap, and none behind that", async (t) => {
     const rig = new Rig(t);
     const got: string[] = [];
     const target = await rig.serve((socket) => socket.on("data", (chunk) => got.push(chunk.toString())));
@@ -273,7 +273,17 @@ describe("dial", { skip }, () => {
     const said: boolean[] = [];
     let written = 0;
     const dialler = { dialled: () => {} };
-    const stream = rig.transport.dial(target, { from: null, speaksFirst: true }, dialler) as EpollStream;
+    const dial = (isDear: boolean) => {
+      Object.defineProperty(batch, "isDear", { value: isDear, configurable: true });
+      return rig.transport.dial(target, { from: null, speaksFirst: true }, dialler) as EpollStream;
+    };
+    const first = rig.transport.dial(target, { from: null, speaksFirst: false }, dialler) as EpollStream;
+    const { batch } = first.gear.loop;
+    first.reset();
+    const other = dial(true);
+    assert.equal(other.quiet, false);
+    other.reset();
+    const stream = dial(false);
     assert.equal(stream.quiet, true);
     const { sockets } = stream.gear;
     sockets.quickAck = (descriptor, on) => {
