@@ -7,10 +7,11 @@
  * Where a system call is dear (page-table isolation, virtual machines) most of its price is the way into the kernel and back.
  */
 import { ProxyError } from "../errors.ts";
+import type { BufferRing } from "./buffer-ring.ts";
 import { EAGAIN, EBADF, EINTR, ETIME, errnoName } from "./errno.ts";
 import { close, errno, mmap, munmap } from "./libc.ts";
 import { find, viewOf } from "./library.ts";
-import { allocate, allocateBare, free, type Memory } from "./memory.ts";
+import { allocate, free, intsOf, type Memory } from "./memory.ts";
 
 // Both numbers are the same on x64 and arm64.
 const SYS_IO_URING_SETUP = 425;
@@ -203,13 +204,7 @@ export class IoUring {
    * more, and the rest was not begun.
    */
   submit(): number {
-    const { tail, array, mask } = this.#at;
-    const ring = this.#ring;
-    const count = this.#count;
-    this.#count = 0;
-    const first = ring[tail]!;
-    for (let index = 0; index < count; index++) ring[array + ((first + index) & mask)] = index;
-    ring[tail] = (first + count) | 0;
+    const count = this.#publish();
     let taken = 0;
     let done = 0;
     while (done < count) {
@@ -224,28 +219,13 @@ export class IoUring {
       );
       const interrupted = entered < 0 && errno() === EINTR;
       if (entered > 0) taken += entered;
-      const reaped = this.#reap();
-      done += reaped;
-      if (entered > 0 || reaped > 0 || interrupted) continue;
-      if (done < taken) continue;
-      ring[tail] = (first + taken) | 0;
+      const before = done;
+      for (; this.take(); done++) this.results[this.data] = this.result;
+      if (entered > 0 || done > before || interrupted || done < taken) continue;
+      this.#ring[this.#at.tail]! -= count - taken;
       return taken;
     }
     return count;
-  }
-
-  /** Reads what has completed. */
-  #reap(): number {
-    const { head, done, cqes, doneMask } = this.#at;
-    const ring = this.#ring;
-    const first = ring[head]!;
-    const end = ring[done]!;
-    for (let at = first; at !== end; at = (at + 1) | 0) {
-      const cqe = cqes + (at & doneMask) * CQE_INTS;
-      this.results[ring[cqe]!] = ring[cqe + 2]!;
-    }
-    ring[head] = end;
-    return (end - first) | 0;
   }
 
   /** Room is left for another call before the next `enter`. */
@@ -265,13 +245,7 @@ export class IoUring {
    * Throws INTERNAL when the kernel takes no calls.
    */
   enter(minimum: number, timeout: number): void {
-    const { tail, array, mask } = this.#at;
-    const ring = this.#ring;
-    const first = ring[tail]!;
-    let left = this.#count;
-    this.#count = 0;
-    for (let index = 0; index < left; index++) ring[array + ((first + index) & mask)] = index;
-    ring[tail] = (first + left) | 0;
+    let left = this.#publish();
     this.#until(timeout);
     for (let attempt = 0; ; attempt++) {
       const entered = syscall!(
@@ -293,6 +267,18 @@ export class IoUring {
       if ((reason !== EINTR && reason !== EAGAIN) || attempt === ATTEMPTS)
         throw new ProxyError("INTERNAL", `io_uring_enter(): ${errnoName(reason)}`);
     }
+  }
+
+  /** Shows the kernel the calls that were added. How many. */
+  #publish(): number {
+    const { tail, array, mask } = this.#at;
+    const ring = this.#ring;
+    const count = this.#count;
+    this.#count = 0;
+    const first = ring[tail]!;
+    for (let index = 0; index < count; index++) ring[array + ((first + index) & mask)] = index;
+    ring[tail] = (first + count) | 0;
+    return count;
   }
 
   #until(timeout: number): void {
@@ -353,58 +339,6 @@ export class IoUring {
   }
 }
 
-// struct io_uring_buf: 16 bytes; the tail of the ring lies in what the first one leaves unused.
-const BUF = { bytes: 16, length: 2, id: 3, tail: 7 };
-
-/** Buffers that calls choose from by themselves; io_uring_register(2), IORING_REGISTER_PBUF_RING. Outlives its ring. */
-export class BufferRing {
-  /** Of the ring: whole pages, as the kernel wants it. */
-  readonly address: number;
-  readonly count: number;
-  readonly size: number;
-  readonly #data: number;
-  readonly #ints: Int32Array;
-  readonly #shorts: Uint16Array;
-  #tail = 0;
-
-  /** `count` buffers (a power of two) of `size` bytes, all of them free. Throws TRANSPORT when the system has no memory. */
-  constructor(count: number, size: number) {
-    this.count = count;
-    this.size = size;
-    const { address, bytes } = allocate(count * BUF.bytes);
-    this.address = address;
-    this.#ints = intsOf(bytes);
-    this.#shorts = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1);
-    this.#data = allocateBare(count * size);
-    for (let id = 0; id < count; id++) this.give(id);
-  }
-
-  /** Where the bytes of a buffer lie. */
-  at(id: number): number {
-    return this.#data + id * this.size;
-  }
-
-  /** Frees a buffer that a call has used. */
-  give(id: number): void {
-    const place = this.#tail & (this.count - 1);
-    const address = this.at(id);
-    const ints = this.#ints;
-    const at = place * (BUF.bytes / 4);
-    ints[at] = address;
-    ints[at + 1] = Math.floor(address / 0x100000000);
-    ints[at + BUF.length] = this.size;
-    this.#shorts[(at + BUF.id) * 2] = id;
-    this.#tail = (this.#tail + 1) & 0xffff;
-    this.#shorts[BUF.tail] = this.#tail;
-  }
-
-  /** After the ring that knows it was closed. */
-  release(): void {
-    free(this.#data, this.count * this.size);
-    free(this.address, this.count * BUF.bytes);
-  }
-}
-
 /** Memory of the kernel's; its address is -errno where it could not be had. */
 interface Mapping {
   readonly address: number;
@@ -434,8 +368,4 @@ function hasAll(descriptor: number, page: Memory): boolean {
   const flagsOf = (operation: number) =>
     bytes.readUInt16LE(PROBE.at + PROBE.head + operation * PROBE.each + 2);
   return result === 0 && NEEDED.every((operation) => (flagsOf(operation) & IO_URING_OP_SUPPORTED) !== 0);
-}
-
-function intsOf(bytes: Buffer): Int32Array {
-  return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
 }

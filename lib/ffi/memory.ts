@@ -24,7 +24,12 @@ export function allocate(length: number): Memory {
   return { address, bytes: viewOf(address, length) };
 }
 
-/** The same without a view, for memory that only C touches. `free` with the same length gives it back. */
+/** The same bytes as 32-bit numbers. */
+export function intsOf(bytes: Buffer): Int32Array {
+  return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+}
+
+/** Zeroed bytes without a view, for memory that only C touches. `free` with the same length gives it back. */
 export function allocateBare(length: number): number {
   let address = mmap(0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS | MAP_32BIT, -1, 0);
   if (address < 0) address = mmap(0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);

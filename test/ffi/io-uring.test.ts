@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { constants } from "node:os";
 import { describe, it } from "node:test";
+import { BufferRing } from "../../lib/ffi/buffer-ring.ts";
 import * as uring from "../../lib/ffi/io-uring.ts";
 import * as layout from "../../lib/ffi/layout.ts";
 import * as libc from "../../lib/ffi/libc.ts";
@@ -81,7 +82,7 @@ if (ring !== null)
 
     it("waits for a call that goes on, into buffers of its own choice", () => {
       const waiting = uring.IoUring.open(8, true)!;
-      const buffers = new uring.BufferRing(2, 8);
+      const buffers = new BufferRing(2, 8);
       assert.equal(waiting.register(buffers, 3), true);
       const [one, other] = pair();
       const { address, bytes } = allocate(4096);
@@ -167,7 +168,7 @@ if (ring !== null)
 
     it("ends a call that goes on, and lets go of its socket", () => {
       const waiting = uring.IoUring.open(8, true)!;
-      const buffers = new uring.BufferRing(2, 8);
+      const buffers = new BufferRing(2, 8);
       waiting.register(buffers, 0);
       const [one, other] = pair();
       waiting.put(uring.IORING_OP_RECV_MULTISHOT, other, 0, 0, 0, 0);

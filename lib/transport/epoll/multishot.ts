@@ -8,9 +8,9 @@
  * socket, and no receive of ours holds a socket that its stream has closed (`leave`): so no call meets a descriptor that has
  * become another's. A blocked sink can get as much as all buffers hold, which fits into its chunk.
  */
+import { BufferRing } from "../../ffi/buffer-ring.ts";
 import { ECANCELED, EINTR, ENOBUFS } from "../../ffi/errno.ts";
 import {
-  BufferRing,
   IORING_CQE_BUFFER_SHIFT,
   IORING_CQE_F_MORE,
   IORING_OP_ASYNC_CANCEL,
