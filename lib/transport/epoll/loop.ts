@@ -14,12 +14,17 @@ import type { IoUring } from "../../ffi/io-uring.ts";
 import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, O_CLOEXEC } from "../../ffi/layout.ts";
 import { close, epollCreate, epollCtl, epollWait } from "../../ffi/libc.ts";
 import { Wheel } from "../../timing/wheel.ts";
-import { Batch, type Caller, type Watched } from "./batch.ts";
+import { Batch, type Watched } from "./batch.ts";
 import { EVENTS, type WorkerMemory } from "./memory.ts";
 import { Multishot } from "./multishot.ts";
 
+interface Faulty {
+  /** It threw while it was served. */
+  onFault(thrown: unknown): void;
+}
+
 /** Something with a descriptor that the loop watches. */
-export interface Source {
+export interface Source extends Faulty {
   readonly descriptor: number;
   /** Set by `add`; never the same twice in a row for one descriptor. */
   generation: number;
@@ -29,8 +34,6 @@ export interface Source {
   onEvents(mask: number): void;
   /** Its turn on the ready list. May come after the source was closed. */
   onReady(): void;
-  /** It threw from one of the above. */
-  onFault(thrown: unknown): void;
 }
 
 /** A source that begins before it is watched. */
@@ -76,7 +79,7 @@ export class EventLoop {
       throw new ProxyError("TRANSPORT", `epoll_create1(): ${errnoName(this.#epoll)}`);
     }
     this.wheel = new Wheel(() => this.#now);
-    const contain = (caller: Caller, thrown: unknown) => this.#contain(caller, thrown);
+    const contain = (whose: Faulty, thrown: unknown) => this.#contain(whose, thrown);
     this.batch = new Batch(memory, this.#epoll, uring, contain);
     this.multishot =
       this.batch.isDear && this.batch.accepts
@@ -291,9 +294,9 @@ export class EventLoop {
     list.length = 0;
   }
 
-  #contain(source: { onFault(thrown: unknown): void }, thrown: unknown): void {
+  #contain(whose: Faulty, thrown: unknown): void {
     try {
-      source.onFault(thrown);
+      whose.onFault(thrown);
     } catch (again) {
       this.#onFault(again);
     }

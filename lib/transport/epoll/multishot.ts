@@ -25,7 +25,6 @@ import { epollWait } from "../../ffi/libc.ts";
 import type { Task, Timer, Wheel } from "../../timing/wheel.ts";
 import { Crowd } from "./crowd.ts";
 import { EVENTS, type WorkerMemory } from "./memory.ts";
-import type { EpollStream } from "./stream.ts";
 
 /** The longest message that this is for. */
 export const MESSAGE = 1024;
@@ -52,17 +51,41 @@ const SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL;
 // ms. Whoever was silent for so long goes back to epoll, and holds nothing here any more.
 const SWEEP = 1_000;
 
+/** Who can stand here. */
+export interface Receiver {
+  readonly descriptor: number;
+  /** Where the bytes of this one go. */
+  readonly peer: Receiver | null;
+  /** Its place; -1: none. Kept here, as are the next two. */
+  standing: number;
+  /** Nobody else reads from it. */
+  underway: boolean;
+  /** Something is to be sent to it that has not been begun. */
+  sending: boolean;
+  /** Input is not reported by epoll, and is again. */
+  unwatchInput(): void;
+  watchInput(): void;
+  /** Bytes came, in buffer `id`, which is the caller's again after this unless `send` was called with it. */
+  arrived(id: number, address: number, length: number): void;
+  /** A send to it was cut short (`result` bytes), or failed. The bytes stay where they are until this returns. */
+  unsent(address: number, length: number, result: number): void;
+  /** It has left: with the end of its input (0), a failure (-errno), or -EINTR, and then there may be more to read. */
+  left(result: number): void;
+  /** It threw. */
+  onFault(thrown: unknown): void;
+}
+
 export class Multishot implements Task {
   readonly crowd = new Crowd();
   readonly #memory: WorkerMemory;
   readonly #epoll: number;
   readonly #ring: IoUring;
   readonly #buffers: BufferRing;
-  readonly #contain: (stream: EpollStream, thrown: unknown) => void;
+  readonly #contain: (stream: Receiver, thrown: unknown) => void;
   readonly #sweep: Timer;
 
   /** By place; null: nobody, or somebody who has left while the receive had not ended yet. */
-  readonly #streams: (EpollStream | null)[] = [];
+  readonly #streams: (Receiver | null)[] = [];
   readonly #free: number[] = [];
   readonly #stopping: boolean[] = [];
   readonly #quiet: boolean[] = [];
@@ -76,7 +99,7 @@ export class Multishot implements Task {
 
   // Sends that were not begun yet.
   #sends = 0;
-  readonly #sinks: EpollStream[] = [];
+  readonly #sinks: Receiver[] = [];
   readonly #sent: number[] = [];
   readonly #lengths: number[] = [];
   readonly #ids: number[] = [];
@@ -94,7 +117,7 @@ export class Multishot implements Task {
     ring: IoUring,
     buffers: BufferRing,
     wheel: Wheel,
-    contain: (stream: EpollStream, thrown: unknown) => void,
+    contain: (stream: Receiver, thrown: unknown) => void,
   ) {
     this.#memory = memory;
     this.#epoll = epoll;
@@ -110,7 +133,7 @@ export class Multishot implements Task {
     memory: WorkerMemory,
     epoll: number,
     wheel: Wheel,
-    contain: (stream: EpollStream, thrown: unknown) => void,
+    contain: (stream: Receiver, thrown: unknown) => void,
   ): Multishot | null {
     const ring = IoUring.open(ROOM, true);
     if (ring === null) return null;
@@ -133,7 +156,7 @@ export class Multishot implements Task {
   }
 
   /** Has the kernel read from `stream`, from which nobody else reads then. Not if too many stand here, or too much comes at a time. */
-  begin(stream: EpollStream): void {
+  begin(stream: Receiver): void {
     if (!this.crowd.isCalm) return;
     const place = this.#free.pop();
     if (place === undefined) return;
@@ -148,7 +171,7 @@ export class Multishot implements Task {
   }
 
   /** In `arrived`: sends the bytes to `sink`, which takes them or hears `unsent`; to be followed by others only after `flush`. */
-  send(sink: EpollStream, id: number, length: number): void {
+  send(sink: Receiver, id: number, length: number): void {
     if (!this.#ring.hasRoom) this.#enter(0, 0);
     const index = this.#sends++;
     this.#sinks[index] = sink;
@@ -166,7 +189,7 @@ export class Multishot implements Task {
   }
 
   /** Ends the receive of `stream`; what had come by then is told before. */
-  stop(stream: EpollStream): void {
+  stop(stream: Receiver): void {
     const place = stream.standing;
     if (place < 0 || this.#stopping[place]) return;
     this.#stopping[place] = true;
@@ -175,7 +198,7 @@ export class Multishot implements Task {
   }
 
   /** Both streams of a relay go: what was to be sent is, and nothing holds their sockets any more. */
-  leave(one: EpollStream, other: EpollStream): void {
+  leave(one: Receiver, other: Receiver): void {
     if (one.standing < 0 && other.standing < 0 && !one.sending && !other.sending) return;
     this.#forsake(one);
     this.#forsake(other);
@@ -235,7 +258,7 @@ export class Multishot implements Task {
     this.#quiet[place] = false;
     this.#taken = false;
     try {
-      stream?.relay?.arrived(stream, id, this.#buffers.at(id), length);
+      stream?.arrived(id, this.#buffers.at(id), length);
     } catch (thrown) {
       this.#contain(stream!, thrown);
     }
@@ -255,11 +278,10 @@ export class Multishot implements Task {
     if (--this.#standing === 0) this.#sweep.stop();
     if (stream === null) return;
     stream.standing = -1;
-    stream.readable = true;
     stream.watchInput();
     const nothing = result > 0 || result === -ECANCELED || result === -ENOBUFS;
     try {
-      stream.relay?.received(stream, 0, nothing ? -EINTR : result);
+      stream.left(nothing ? -EINTR : result);
     } catch (thrown) {
       this.#contain(stream, thrown);
     }
@@ -275,7 +297,7 @@ export class Multishot implements Task {
     this.#enter(0, 0);
   }
 
-  #forsake(stream: EpollStream): void {
+  #forsake(stream: Receiver): void {
     const place = stream.standing;
     if (place < 0) return;
     if (!this.#stopping[place]) this.#cancel(place);
@@ -336,9 +358,9 @@ export class Multishot implements Task {
     }
   }
 
-  #unsent(sink: EpollStream, id: number, length: number, result: number): void {
+  #unsent(sink: Receiver, id: number, length: number, result: number): void {
     try {
-      sink.relay?.unsent(sink, this.#buffers.at(id), length, result);
+      sink.unsent(this.#buffers.at(id), length, result);
     } catch (thrown) {
       this.#contain(sink, thrown);
     }

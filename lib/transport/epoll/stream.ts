@@ -37,6 +37,7 @@ import type { Gear } from "./gear.ts";
 import { linger } from "./linger.ts";
 import type { FreshSource } from "./loop.ts";
 import { type Chunk, SCRATCH } from "./memory.ts";
+import type { Receiver } from "./multishot.ts";
 import { CLOSED, CONNECTING, IDLE, LINGERING, RELAYING, SECURING, SNIFFING } from "./phase.ts";
 import type { Pipe } from "./pipes.ts";
 import { gather, writeRecords } from "./records.ts";
@@ -59,7 +60,7 @@ const DELAY_OFF = 0;
 const DELAY_ONCE = 1;
 const DELAY_FRESH = 2;
 
-export class EpollStream implements Stream, FreshSource, Task {
+export class EpollStream implements Stream, FreshSource, Receiver, Task {
   /** -1 until the socket of a stream that is dialled is made. */
   descriptor: number;
   generation = 0;
@@ -223,6 +224,19 @@ export class EpollStream implements Stream, FreshSource, Task {
       default:
         this.#watching(result);
     }
+  }
+
+  arrived(id: number, address: number, length: number): void {
+    this.relay?.arrived(this, id, address, length);
+  }
+
+  unsent(address: number, length: number, result: number): void {
+    this.relay?.unsent(this, address, length, result);
+  }
+
+  left(result: number): void {
+    this.readable = true;
+    this.relay?.received(this, 0, result);
   }
 
   #watching(failure: number): void {
