@@ -1,13 +1,17 @@
 /**
  * Churn for as long as one likes: plain and TLS listeners, and clients that end in every way: at once, in order, by reset in the
- * middle of bulk, half-closed, as slow readers.
+ * middle of bulk, half-closed, as slow readers; beside them some that talk in short messages, of which every byte is compared.
  */
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import { type Held, MUTUAL, NAME, Rig, tally } from "./soak-rig.ts";
 
 const WAVE = 60;
+const TALKERS = 12;
+const MESSAGES = 60;
 // Leaves most of a core to others, so that it can run beside them.
 const BETWEEN_WAVES_MS = 150;
 const REPORT_MS = 30_000;
@@ -29,14 +33,18 @@ export async function churn(minutes: number, transport: string): Promise<boolean
     socket.write(BULK);
     socket.end();
   });
-  await new Promise<void>((resolve) => service.listen(0, "127.0.0.1", resolve));
+  const echo = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on("error", () => {});
+    socket.pipe(socket);
+  });
   const rig = await Rig.start({
     transport,
-    target: `127.0.0.1:${(service.address() as AddressInfo).port}`,
+    targets: { out: await listening(service), echo: await listening(echo) },
     timeouts: { hello: "2s", idle: "3s", half_close: "2s" },
     listeners: [
       { name: "plain", address: "127.0.0.1:0", routes: [{ tls: "none", cluster: "out" }] },
       { name: "tls", address: "127.0.0.1:0", routes: [MUTUAL] },
+      { name: "talk", address: "127.0.0.1:0", routes: [{ tls: "none", cluster: "echo" }] },
     ],
   });
   let connections = 0;
@@ -50,8 +58,11 @@ export async function churn(minutes: number, transport: string): Promise<boolean
   let next = started + REPORT_MS;
   let baseline: Held | null = null;
   while (performance.now() < started + minutes * 60_000) {
-    connections += WAVE;
-    await Promise.all(Array.from({ length: WAVE }, (_, i) => one(rig, i)));
+    connections += WAVE + TALKERS;
+    await Promise.all([
+      ...Array.from({ length: WAVE }, (_, i) => one(rig, i)),
+      ...Array.from({ length: TALKERS }, (_, i) => talk(rig, i)),
+    ]);
     await delay(BETWEEN_WAVES_MS);
     if (performance.now() < next) continue;
     next += REPORT_MS;
@@ -64,7 +75,39 @@ export async function churn(minutes: number, transport: string): Promise<boolean
   report(end);
   await rig.stop();
   service.close();
+  echo.close();
   return end.descriptors <= baseline.descriptors && end.dirty <= baseline.dirty + GROWTH;
+}
+
+async function listening(server: Server): Promise<string> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** Says short messages and hears each again, then ends in its way. Throws when an answer is not what was said. */
+async function talk(rig: Rig, i: number): Promise<void> {
+  const socket = connect({ port: rig.port("talk"), host: "127.0.0.1", allowHalfOpen: true });
+  socket.on("error", () => {});
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  const heard = socket.iterator({ destroyOnReturn: false });
+  for (let number = 0; number < MESSAGES; number++) {
+    const message = randomBytes(1 + ((i * 131 + number * 17) % 900));
+    socket.write(message);
+    let answer = Buffer.alloc(0);
+    while (answer.length < message.length) {
+      const { value, done } = await heard.next();
+      if (done) throw new Error(`an answer of ${message.length} bytes ended after ${answer.length}`);
+      answer = Buffer.concat([answer, value]);
+    }
+    if (!answer.equals(message)) throw new Error(`message ${number} came back changed`);
+  }
+  if (i % 3 === 0) socket.resetAndDestroy();
+  else if (i % 3 === 1) socket.destroy();
+  else socket.end("farewell");
+  socket.resume();
+  socket.once("end", () => socket.destroy());
+  await closed;
 }
 
 /** One connection that ends in its way; resolves when its client side is closed. */

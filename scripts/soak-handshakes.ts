@@ -31,7 +31,7 @@ export async function handshakes(count: number, transport: string): Promise<bool
   const target = await freePort();
   const rig = await Rig.start({
     transport,
-    target: `127.0.0.1:${target}`,
+    targets: { out: `127.0.0.1:${target}` },
     timeouts: { hello: "5s", handshake: "5s", half_close: "5s" },
     listeners: [{ name: "tls", address: "127.0.0.1:0", routes: [MUTUAL] }],
   });

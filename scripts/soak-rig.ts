@@ -44,8 +44,8 @@ type Listeners = NonNullable<ConfigInput["listeners"]>;
 
 export interface RigOptions {
   readonly transport: string;
-  /** Where the cluster `out` leads. */
-  readonly target: string;
+  /** Where each cluster leads, by name. */
+  readonly targets: Readonly<Record<string, string>>;
   readonly timeouts: NonNullable<ConfigInput["timeouts"]>;
   readonly listeners: Listeners;
 }
@@ -113,7 +113,9 @@ export class Rig {
       timeouts: options.timeouts,
       identities: { edge: { cert: "edge.crt", key: "edge.key", ca: "ca.crt" } },
       listeners: options.listeners,
-      clusters: { out: { endpoints: [options.target] } },
+      clusters: Object.fromEntries(
+        Object.entries(options.targets).map(([name, target]) => [name, { endpoints: [target] }]),
+      ),
     };
     write("soak.yaml", JSON.stringify(config));
     // The channel is for the probe, which tells what malloc holds.
