@@ -12,6 +12,7 @@ import { type Held, MUTUAL, NAME, Rig, tally } from "./soak-rig.ts";
 const WAVE = 60;
 const TALKERS = 12;
 const MESSAGES = 60;
+const STALLED_MS = 20_000;
 // Leaves most of a core to others, so that it can run beside them.
 const BETWEEN_WAVES_MS = 150;
 const REPORT_MS = 30_000;
@@ -90,6 +91,8 @@ async function talk(rig: Rig, i: number): Promise<void> {
   const socket = connect({ port: rig.port("talk"), host: "127.0.0.1", allowHalfOpen: true });
   socket.on("error", () => {});
   const closed = new Promise((resolve) => socket.once("close", resolve));
+  // An answer that does not come is a failure, too.
+  setTimeout(() => socket.destroy(), STALLED_MS).unref();
   const heard = socket.iterator({ destroyOnReturn: false });
   for (let number = 0; number < MESSAGES; number++) {
     const message = randomBytes(1 + ((i * 131 + number * 17) % 900));
@@ -104,9 +107,11 @@ async function talk(rig: Rig, i: number): Promise<void> {
   }
   if (i % 3 === 0) socket.resetAndDestroy();
   else if (i % 3 === 1) socket.destroy();
-  else socket.end("farewell");
-  socket.resume();
-  socket.once("end", () => socket.destroy());
+  else {
+    socket.end("farewell");
+    while (!(await heard.next()).done);
+    socket.destroy();
+  }
   await closed;
 }
 
