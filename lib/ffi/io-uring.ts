@@ -228,9 +228,9 @@ export class IoUring {
     return count;
   }
 
-  /** Room is left for another call before the next `enter`. */
-  get hasRoom(): boolean {
-    return this.#count < this.room;
+  /** So many calls can be added before the next `enter`. */
+  get left(): number {
+    return this.room - this.#count;
   }
 
   /** The user_data of the call that was added last, in place of its number, and the buffers that it chooses from. */

@@ -167,7 +167,7 @@ export class EventLoop {
     } else if (count < 0 && count !== -EINTR) {
       throw new ProxyError("INTERNAL", `epoll_wait(): ${errnoName(count)}`);
     }
-    if (count + told > 0) this.multishot?.note(count + told);
+    this.multishot?.note(told, count);
     this.#fire();
     this.#settle();
   }

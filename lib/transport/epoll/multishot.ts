@@ -4,12 +4,13 @@
  * A stream stands here from `begin` until its receive has ended, by itself or through `stop`. All that time the kernel alone reads
  * from it (`underway`); epoll reports of it no input, but its end, which is then read in the ordinary way. What lies behind urgent
  * data (tcp(7)) may wait for the next message, or for the sweep.
- * Invariants: what came from a stream is told in its order, its end last. A send is begun before anything else is done to its
- * socket, and no receive of ours holds a socket that its stream has closed (`leave`): so no call meets a descriptor that has
- * become another's. A blocked sink can get as much as all buffers hold, which fits into its chunk.
+ * Invariants: what came from a stream is told in its order, its end last. Every call is begun before anything else is done to its
+ * socket (`leave`), so none meets a descriptor that has become another's. A receive that was ended holds its socket until it has
+ * said so, which takes a few turns at most, and until then the loop does not block. A blocked sink can get as much as all
+ * buffers hold, which fits into its chunk. One turn tells what had come when it began.
  */
 import { BufferRing } from "../../ffi/buffer-ring.ts";
-import { ECANCELED, EINTR, ENOBUFS } from "../../ffi/errno.ts";
+import { EAGAIN, ECANCELED, EINTR, ENOBUFS, ENOMEM } from "../../ffi/errno.ts";
 import {
   IORING_CQE_BUFFER_SHIFT,
   IORING_CQE_F_MORE,
@@ -36,6 +37,8 @@ const BUFFERS = 64;
 // Streams that stand here at most. All of them, all buffers and all sends may be told of at once: twice ROOM.
 const STANDING = 256;
 const ROOM = 256;
+// Calls that telling of one completion may add, at most.
+const RESERVE = 2;
 const GROUP = 0;
 
 // user_data: of a receive its place, of a send its number, of the others nothing else.
@@ -47,6 +50,9 @@ const INDEX = SEND - 1;
 const SEND_ALL = IORING_OP_SEND | IOSQE_CQE_SKIP_SUCCESS;
 // A send that is cut short counts as failed, and only what fails is told.
 const SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL;
+
+// How a receive ends without its stream having ended.
+const OF_THE_CALL = new Set([ECANCELED, ENOBUFS, ENOMEM, EAGAIN, EINTR]);
 
 // ms. Whoever was silent for so long goes back to epoll, and holds nothing here any more.
 const SWEEP = 1_000;
@@ -110,6 +116,9 @@ export class Multishot implements Task {
   #armed = false;
   /** epoll has something. */
   #polled = false;
+  /** It had in this turn. */
+  #wasPolled = false;
+  #missed = 0;
 
   private constructor(
     memory: WorkerMemory,
@@ -135,11 +144,10 @@ export class Multishot implements Task {
     wheel: Wheel,
     contain: (stream: Receiver, thrown: unknown) => void,
   ): Multishot | null {
-    const ring = IoUring.open(ROOM, true);
-    if (ring === null) return null;
     const buffers = new BufferRing(BUFFERS, MESSAGE);
-    if (ring.register(buffers, GROUP)) return new Multishot(memory, epoll, ring, buffers, wheel, contain);
-    ring.close();
+    const ring = IoUring.open(ROOM, true);
+    if (ring?.register(buffers, GROUP)) return new Multishot(memory, epoll, ring, buffers, wheel, contain);
+    ring?.close();
     buffers.release();
     return null;
   }
@@ -149,15 +157,26 @@ export class Multishot implements Task {
     return this.#standing > 0 || this.#sends > 0 || this.#came > 0;
   }
 
-  /** To be told how much came in every turn in which something did, here or from epoll. */
-  note(count: number): void {
-    this.crowd.note(count);
-    if (this.#standing > 0 && this.crowd.isCrowded) this.#disperse();
+  /** A short message went the ordinary way. */
+  missed(): void {
+    this.#missed++;
+  }
+
+  /** At the end of a turn: how much `tell` told, and how much came from epoll. */
+  note(told: number, count: number): void {
+    const others = count > this.#missed || this.#wasPolled;
+    this.#missed = 0;
+    this.#wasPolled = false;
+    if (told + count <= 0) return;
+    this.crowd.note(told + count, others);
+    if (this.#standing === 0 || !this.crowd.isCrowded) return;
+    this.crowd.forget();
+    this.#stopAll(false);
   }
 
   /** Has the kernel read from `stream`, from which nobody else reads then. Not if too many stand here, or too much comes at a time. */
   begin(stream: Receiver): void {
-    if (!this.crowd.isCalm) return;
+    if (!this.crowd.isCalm || this.#ring.left < RESERVE) return;
     const place = this.#free.pop();
     if (place === undefined) return;
     if (this.#standing++ === 0) this.#sweep.start(SWEEP);
@@ -172,7 +191,6 @@ export class Multishot implements Task {
 
   /** In `arrived`: sends the bytes to `sink`, which takes them or hears `unsent`; to be followed by others only after `flush`. */
   send(sink: Receiver, id: number, length: number): void {
-    if (!this.#ring.hasRoom) this.#enter(0, 0);
     const index = this.#sends++;
     this.#sinks[index] = sink;
     this.#ids[index] = id;
@@ -218,31 +236,36 @@ export class Multishot implements Task {
     this.#enter(ready ? 0 : 1, timeout);
     if (!this.#polled) return 0;
     this.#polled = false;
+    this.#wasPolled = true;
     return epollWait(this.#epoll, this.#memory.events, EVENTS, 0);
   }
 
   /** Tells the streams what has come. How much that was. */
   tell(): number {
-    // What is told may bring more.
-    for (let index = 0; index < this.#came; index++) {
+    // What is told may bring more, which waits for the next turn: others have theirs.
+    const told = this.#came;
+    for (let index = 0; index < told; index++) {
+      // So that no call of a stream is put off until it may have gone.
+      if (this.#ring.left < RESERVE) this.#enter(0, 0);
       const place = this.#places[index]!;
       const result = this.#results[index]!;
       const flags = this.#flags[index]!;
       if (result > 0) this.#arrived(place, flags >>> IORING_CQE_BUFFER_SHIFT, result);
       if ((flags & IORING_CQE_F_MORE) === 0) this.#ended(place, result);
     }
-    const told = this.#came;
-    this.#came = 0;
+    this.#came -= told;
+    for (let index = 0; index < this.#came; index++) {
+      this.#places[index] = this.#places[told + index]!;
+      this.#results[index] = this.#results[told + index]!;
+      this.#flags[index] = this.#flags[told + index]!;
+    }
     return told;
   }
 
   /** Those that were silent since the last time go back to epoll. */
   expired(): void {
-    for (let place = 0; place < this.#streams.length; place++) {
-      const stream = this.#streams[place];
-      if (stream && this.#quiet[place]) this.stop(stream);
-      this.#quiet[place] = true;
-    }
+    this.#stopAll(true);
+    this.#quiet.fill(true);
     if (this.#standing > 0) this.#sweep.start(SWEEP);
   }
 
@@ -279,7 +302,7 @@ export class Multishot implements Task {
     if (stream === null) return;
     stream.standing = -1;
     stream.watchInput();
-    const nothing = result > 0 || result === -ECANCELED || result === -ENOBUFS;
+    const nothing = result > 0 || OF_THE_CALL.has(-result);
     try {
       stream.left(nothing ? -EINTR : result);
     } catch (thrown) {
@@ -287,10 +310,10 @@ export class Multishot implements Task {
     }
   }
 
-  #disperse(): void {
-    this.crowd.forget();
+  /** Ends all receives, or those of the silent. */
+  #stopAll(silent: boolean): void {
     for (let place = 0; place < this.#streams.length; place++) {
-      if (!this.#streams[place] || this.#stopping[place]) continue;
+      if (!this.#streams[place] || this.#stopping[place] || (silent && !this.#quiet[place])) continue;
       this.#stopping[place] = true;
       this.#cancel(place);
     }
@@ -323,7 +346,7 @@ export class Multishot implements Task {
     flags: number,
     data: number,
   ): void {
-    if (!this.#ring.hasRoom) this.#enter(0, 0);
+    if (this.#ring.left === 0) this.#enter(0, 0);
     this.#ring.put(operation, descriptor, address, length, 0, flags);
     this.#ring.tag(data, GROUP);
   }

@@ -54,7 +54,11 @@ export class Relay {
       return;
     }
     // Whether the kernel's own reading meets an end right behind data depends on its version.
-    if (stream.ending) this.#gear.loop.multishot?.stop(stream);
+    if (stream.ending) {
+      this.#gear.loop.multishot?.stop(stream);
+      // What was sent with that may have failed, and been the end of it.
+      if (this.#owner === null) return;
+    }
     if (stream.readable) {
       if (peer.blocked) stream.inVain();
       else this.serve(stream);
@@ -107,9 +111,11 @@ export class Relay {
     }
     if (count < length) sink.queue(address + count, length - count);
     source.large = length === SLOT;
-    this.#moved(source, length);
     if (source.readable) this.pump(source);
-    else source.listen();
+    else {
+      source.listen();
+      this.#moved(source, length);
+    }
   }
 
   /** What a multishot receive gave, in buffer `id`. */
@@ -131,23 +137,26 @@ export class Relay {
 
   /** A send of what arrived was cut short, or failed. */
   unsent(sink: EpollStream, address: number, length: number, result: number): void {
-    if (this.#owner === null) return;
     const count = sink.gave(result, length);
-    if (count < 0) {
-      this.#lost(sink, count);
-      return;
-    }
-    sink.queue(address + count, length - count);
-    this.#gear.loop.multishot!.stop(sink.peer!);
+    if (count >= 0) sink.queue(address + count, length - count);
+    if (this.#owner === null) {
+      // The connection is letting go of it; what is queued is still said before an orderly end.
+      if (count < 0) sink.failure = count;
+    } else if (count < 0) this.#lost(sink, count);
+    else this.#gear.loop.multishot!.stop(sink.peer!);
   }
 
   /** So many bytes in one turn. After many short messages in a row the kernel is to read by itself. */
   #moved(source: EpollStream, bytes: number): void {
+    const { multishot } = this.#gear.loop;
+    if (multishot === null) return;
     source.messages = bytes < MESSAGE ? source.messages + 1 : 0;
+    if (source.messages === 0) return;
+    multishot.missed();
     if (source.messages < STEADY) return;
     source.messages = 0;
     if (source.readable || source.ending || source.urgent || !this.#isSimple(source)) return;
-    this.#gear.loop.multishot?.begin(source);
+    multishot.begin(source);
   }
 
   /** Whether one read and one write are all that there is to do when something comes. */
@@ -334,7 +343,8 @@ export class Relay {
     }
     stream.readable = true;
     stream.ending = true;
-    this.pump(stream);
+    if (stream.standing >= 0) this.#gear.loop.multishot!.stop(stream);
+    else this.pump(stream);
   }
 
   /** A reset behind the end of its input: nothing is read from it any more, so only the event tells. */
