@@ -82,7 +82,7 @@ if (ring !== null)
 
     it("waits for a call that goes on, into buffers of its own choice", () => {
       const waiting = uring.IoUring.open(8, true)!;
-      const buffers = new BufferRing(2, 8);
+      const buffers = new BufferRing(4, 8);
       assert.equal(waiting.register(buffers, 3), true);
       const [one, other] = pair();
       const { address, bytes } = allocate(4096);
@@ -112,14 +112,17 @@ if (ring !== null)
         [77, 4, true],
       ]);
       assert.equal(texts.splice(0).join(""), "millrace, tw");
-      libc.send(one, address, 1, 0);
+      libc.send(one, address, 17, 0);
       waiting.enter(1, -1);
       takeAll();
-      assert.deepEqual(taken.splice(0), [[77, -ENOBUFS, false]]);
+      assert.deepEqual(taken.splice(0), [
+        [77, 8, true],
+        [77, 8, true],
+        [77, -ENOBUFS, false],
+      ]);
 
       // Given back, they are used again; the end is told, and then it goes on no more.
-      buffers.give(0);
-      buffers.give(1);
+      for (let id = 0; id < 4; id++) buffers.give(id);
       waiting.put(uring.IORING_OP_RECV_MULTISHOT, other, 0, 0, 0, 0);
       waiting.tag(78, 3);
       libc.close(one);

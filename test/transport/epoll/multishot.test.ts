@@ -1,71 +1,22 @@
 /** Ensures that streams which the kernel reads by itself lose no byte, carry every kind of end, and go back when they should. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readdirSync, readlinkSync } from "node:fs";
 import type { Socket } from "node:net";
+import { join } from "node:path";
 import { describe, it } from "node:test";
+import { EPOLLIN, MSG_DONTWAIT } from "../../../lib/ffi/layout.ts";
+import { epollWait, send, shutdown } from "../../../lib/ffi/libc.ts";
+import { EVENTS, SCRATCH } from "../../../lib/transport/epoll/memory.ts";
 import { MESSAGE, STEADY } from "../../../lib/transport/epoll/multishot.ts";
-import { MSG_OOB, RawClient } from "../../gear/raw-client.ts";
-import { hashOf, pattern, type Relayed, Rig, skip as rigSkip, Tally, turns, until } from "./rig.ts";
+import { MSG_OOB } from "../../gear/raw-client.ts";
+import { folder, hashOf, pattern, Rig, Tally, turns, until } from "./rig.ts";
+import { beCalm, converse, descriptorOf, rawSteady, readsByItself, skip, steady } from "./steady.ts";
 
-process.env.MILLRACE_IO_URING = "on";
-const { openRing } = await import("../../../lib/transport/epoll/batch.ts");
-const { IORING_OP_ACCEPT_DONTWAIT } = await import("../../../lib/ffi/io-uring.ts");
-
-function without(): string | false {
-  if (rigSkip !== false) return rigSkip;
-  const ring = openRing();
-  const able = ring?.knows(IORING_OP_ACCEPT_DONTWAIT) === true;
-  ring?.close();
-  return able ? false : "no io_uring of Linux 6.10";
-}
-
-const skip = without();
 const OK = { how: "ok", side: null, error: null };
 const MiB = 1 << 20;
 /** More than all buffers together. */
 const MANY = 100;
-
-interface Pair {
-  readonly client: Socket;
-  readonly service: Socket;
-  readonly relayed: Relayed;
-}
-
-/** Connections over which so many short messages went that the kernel reads both sides of each by itself. */
-async function steady(rig: Rig, count = 1): Promise<Pair[]> {
-  const services: Socket[] = [];
-  const target = await rig.serve((socket) => services.push(socket));
-  const { address, relayed } = rig.proxy(target);
-  const pairs: Pair[] = [];
-  for (let index = 0; index < count; index++) {
-    const client = await rig.connect(address);
-    await until(() => services.length > index && relayed[index]?.upstream?.relay != null);
-    // What decides whether it pays has its own tests.
-    const { crowd } = relayed[index]!.downstream.gear.loop.multishot!;
-    Object.defineProperties(crowd, {
-      isCalm: { value: true, configurable: true },
-      isCrowded: { value: false, configurable: true },
-    });
-    pairs.push({ client, service: services[index]!, relayed: relayed[index]! });
-  }
-  await Promise.all(pairs.map(converse));
-  return pairs;
-}
-
-async function converse({ client, service, relayed }: Pair): Promise<void> {
-  const stands = () => relayed.downstream.standing >= 0 && relayed.upstream!.standing >= 0;
-  for (let message = 0; message < 2 * STEADY && !stands(); message++) {
-    client.write("ping");
-    await once(service, "data");
-    service.write("pong");
-    await once(client, "data");
-  }
-  assert(stands(), "the kernel reads by itself");
-}
-
-function readsByItself({ relayed }: Pair): [boolean, boolean] {
-  return [relayed.downstream.standing >= 0, relayed.upstream!.standing >= 0];
-}
 
 describe("multishot", { skip }, () => {
   it("passes messages on both ways, and counts them", async (t) => {
@@ -251,17 +202,175 @@ describe("multishot", { skip }, () => {
     await until(() => tally.ended && relayed.endedUp);
     client.close();
   });
+
+  it("ends a connection whose service has shut down its reading and talks on", async (t) => {
+    const rig = new Rig(t);
+    const [pair] = await steady(rig, 1, { kind: "unix", path: join(folder(t), "service") });
+    const { client, service, relayed } = pair!;
+    client.resume();
+    // SHUT_RD, which Node has no way to say.
+    shutdown(descriptorOf(service), 0);
+    await until(() => {
+      if (service.writableLength === 0) service.write("tick");
+      if (client.writableLength === 0) client.write("hello");
+      return relayed.end !== null;
+    });
+    assert.deepEqual([relayed.end!.how, relayed.end!.side], ["reset", "upstream"]);
+  });
+
+  it("bears a reset that comes with the end of the other side", async (t) => {
+    const before = epolls();
+    const rig = new Rig(t);
+    const epoll = epolls().find((descriptor) => !before.includes(descriptor))!;
+    const [pair] = await steady(rig);
+    const { client, service, relayed } = pair!;
+    client.end();
+    await until(() => relayed.endedUp);
+    const { loop, memory } = relayed.downstream.gear;
+    const multishot = loop.multishot!;
+    const wait = multishot.wait.bind(multishot);
+    let done = false;
+    multishot.wait = (timeout) => {
+      const count = wait(timeout);
+      if (done || !relayed.upstream!.watched) return count;
+      done = true;
+      // Both come between the two calls of a wait, while the last message has not been told.
+      shutdown(descriptorOf(service), 1);
+      client.resetAndDestroy();
+      return epollWait(epoll, memory.events, EVENTS, 0);
+    };
+    service.write("the last words");
+    await until(() => relayed.end !== null);
+    assert.deepEqual(rig.faults, []);
+  });
+
+  it("says what was cut short before an orderly end", async (t) => {
+    const rig = new Rig(t);
+    const [pair] = await steady(rig);
+    const { downstream, upstream } = pair!.relayed;
+    let heard = "";
+    let ended = false;
+    pair!.service.pause();
+    pair!.service.on("data", (chunk) => {
+      heard = (heard + chunk.toString("latin1")).slice(-32);
+    });
+    pair!.service.on("end", () => {
+      ended = true;
+    });
+    pair!.service.pause();
+    const { relay, gear } = downstream;
+    const arrived = relay!.arrived.bind(relay);
+    relay!.arrived = (...args) => {
+      while (send(upstream!.descriptor, gear.memory.scratch, SCRATCH, MSG_DONTWAIT) > 0);
+      arrived(...args);
+      downstream.finish();
+      upstream!.finish();
+    };
+    pair!.client.write("the last words");
+    await until(() => downstream.relay === null);
+    pair!.service.resume();
+    await until(() => ended);
+    assert.equal(heard.slice(-"the last words".length), "the last words");
+  });
+
+  it("gives others their turn, however fast one side talks", async (t) => {
+    const rig = new Rig(t);
+    const { client, relayed } = await rawSteady(rig);
+    const { downstream } = relayed;
+    const multishot = downstream.gear.loop.multishot!;
+    const arrived = downstream.relay!.arrived.bind(downstream.relay);
+    let messages = 0;
+    downstream.relay!.arrived = (...args) => {
+      if (++messages < 1000) client.sendNow(Buffer.from("y"));
+      arrived(...args);
+    };
+    let most = 0;
+    const tell = multishot.tell.bind(multishot);
+    multishot.tell = () => {
+      const told = tell();
+      most = Math.max(most, told);
+      return told;
+    };
+    client.sendNow(Buffer.from("y"));
+    multishot.flush();
+    client.sendNow(Buffer.from("y"));
+    await until(() => messages >= 1000);
+    assert(most < 100, `${most} in one turn`);
+    client.close();
+  });
+
+  it("lets go of a UNIX socket that is reset", async (t) => {
+    const rig = new Rig(t);
+    const [pair] = await steady(rig, 1, { kind: "unix", path: join(folder(t), "service") });
+    const { downstream, upstream } = pair!.relayed;
+    pair!.service.resume();
+    let gone = false;
+    for (const name of ["end", "error", "close"]) {
+      pair!.service.on(name, () => {
+        gone = true;
+      });
+    }
+    downstream.reset();
+    upstream!.reset();
+    await turns(100);
+    assert(gone);
+  });
+
+  it("has a stream that goes as it was before", async (t) => {
+    const rig = new Rig(t);
+    const [pair] = await steady(rig);
+    const { downstream } = pair!.relayed;
+    downstream.finish();
+    assert.deepEqual([downstream.standing, downstream.underway, downstream.sending], [-1, false, false]);
+    assert.notEqual(downstream.interest & EPOLLIN, 0);
+    await turns(20);
+  });
+
+  it("is not told of by epoll while the kernel reads", async (t) => {
+    const rig = new Rig(t);
+    const [pair] = await steady(rig);
+    let events = 0;
+    for (const stream of [pair!.relayed.downstream, pair!.relayed.upstream!]) {
+      stream.onEvents = () => {
+        events++;
+      };
+    }
+    for (let message = 0; message < 50; message++) {
+      pair!.client.write("ping");
+      await once(pair!.service, "data");
+      pair!.service.write("pong");
+      await once(pair!.client, "data");
+    }
+    assert.deepEqual([events, readsByItself(pair!)], [0, [true, true]]);
+    // The events were thrown away, the end's too.
+    pair!.relayed.downstream.reset();
+    pair!.relayed.upstream!.reset();
+  });
+
+  it("begins only with short messages in a row", async (t) => {
+    const rig = new Rig(t);
+    const services: Socket[] = [];
+    const target = await rig.serve((socket) => services.push(socket));
+    const { address, relayed } = rig.proxy(target);
+    const client = await rig.connect(address);
+    await until(() => services.length === 1 && relayed[0]?.upstream?.relay != null);
+    beCalm(relayed[0]!);
+    for (let message = 1; message <= 3 * STEADY; message++) {
+      client.write(pattern(message % (STEADY - 1) === 0 ? 2000 : 10));
+      await once(services[0]!, "data");
+    }
+    assert.equal(relayed[0]!.downstream.standing, -1);
+  });
 });
 
-async function rawSteady(rig: Rig) {
-  const tallies: Tally[] = [];
-  const target = await rig.serve((socket) => tallies.push(new Tally(socket)));
-  const { address, relayed } = rig.proxy(target);
-  const client = new RawClient(address);
-  await until(() => tallies.length === 1);
-  for (let sent = 1; (relayed[0]?.downstream.standing ?? -1) < 0; sent++) {
-    client.sendNow(Buffer.from("x"));
-    await until(() => tallies[0]!.bytes === sent);
-  }
-  return { client, tally: tallies[0]!, relayed: relayed[0]! };
+function epolls(): number[] {
+  return readdirSync("/proc/self/fd")
+    .map(Number)
+    .filter((descriptor) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${descriptor}`).includes("eventpoll");
+      } catch {
+        return false; // the one that listed them is closed by now
+      }
+    });
 }

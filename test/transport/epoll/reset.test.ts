@@ -114,7 +114,8 @@ describe("reset", { skip }, () => {
 
   it("delivers an answer that came before a reset which only a write meets", async (t) => {
     const rig = new Rig(t);
-    const answer = pattern(100_000);
+    // No more than the service's kernel sends before anybody reads: the reset would drop the rest (64 KiB on Linux 6.1).
+    const answer = pattern(50_000);
     // Closing with unread input resets; the answer lies before that.
     const target = await rig.serve((socket) => {
       socket.once("readable", () => {
