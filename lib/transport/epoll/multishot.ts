@@ -164,10 +164,11 @@ export class Multishot implements Task {
 
   /** At the end of a turn: how much `tell` told, and how much came from epoll. */
   note(told: number, count: number): void {
-    const others = count > this.#missed || this.#wasPolled;
+    // Woken for nothing: somebody else was faster.
+    const others = count > this.#missed || (this.#wasPolled && count === 0);
     this.#missed = 0;
     this.#wasPolled = false;
-    if (told + count <= 0) return;
+    if (told + count <= 0 && !others) return;
     this.crowd.note(told + count, others);
     if (this.#standing === 0 || !this.crowd.isCrowded) return;
     this.crowd.forget();

@@ -125,6 +125,28 @@ describe("the room of multishot receives", { skip }, () => {
     await once(pair!.service, "data");
   });
 
+  it("tells messages from what else epoll has to say", async (t) => {
+    const rig = new Rig(t);
+    const services: Socket[] = [];
+    const target = await rig.serve((socket) => services.push(socket));
+    const { address, relayed } = rig.proxy(target);
+    const client = await rig.connect(address);
+    await until(() => services.length === 1 && relayed[0]?.upstream?.relay != null);
+    const pair = { client, service: services[0]!, relayed: relayed[0]! };
+    beCalm(pair.relayed);
+    await turns(5);
+    const others: boolean[] = [];
+    pair.relayed.downstream.gear.loop.multishot!.crowd.note = (_count, other) => others.push(other);
+    // The ordinary way first, then by the kernel.
+    await converse(pair);
+    await converse(pair);
+    client.write("ping");
+    await once(services[0]!, "data");
+    assert(others.length > 0 && !others.includes(true));
+    await rig.connect(address);
+    await until(() => others.includes(true));
+  });
+
   it("loses nothing of what is cut short, to a peer with small segments and little room", async (t) => {
     const rig = new Rig(t);
     const memory = allocate(65_536);
