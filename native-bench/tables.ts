@@ -33,7 +33,7 @@ function builds(work: WorkResult): string {
   const each = besideBuilds(work).map(
     ({ name, to, ratio: beside }) => `${name} to ${to}: ${ratioText(beside)}`,
   );
-  return each.length > 0 ? `\n\nBeside other builds: ${each.join("; ")}.` : "";
+  return each.length > 0 ? `\n\nCPU beside other builds: ${each.join("; ")}.` : "";
 }
 
 export function workTable(work: WorkResult): string {
@@ -82,7 +82,7 @@ function latencyTable(work: WorkResult): string {
   });
   const windows = Math.max(0, ...work.rows.map((row) => counted(row).length));
   const how = `Fixed rate ${number(work.rate!)}/s in ${windows} windows; latency counts from the moment a request was due. "Adds" is the difference to a direct connection at the same rate.`;
-  return `### ${work.name}: ${work.title}\n\n${table(head, rows)}\n\n${how}${doubts(ranked)}\n`;
+  return `### ${work.name}: ${work.title}\n\n${table(head, rows)}\n\n${how}${builds(work)}${doubts(ranked)}\n`;
 }
 
 /** Of a work with several numbers of workers: each beside the first. */

@@ -23,12 +23,9 @@ const IORING_SETUP_CLAMP = 1 << 4;
 const IORING_SETUP_SUBMIT_ALL = 1 << 7;
 const IORING_SETUP_COOP_TASKRUN = 1 << 8;
 const IORING_SETUP_SINGLE_ISSUER = 1 << 12;
-const SETUP =
-  IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER;
-const IORING_SETUP_DEFER_TASKRUN = 1 << 13;
 // What is done for a call that waited is done inside of `enter` and nowhere else: nothing of the ring changes meanwhile.
-const SETUP_WAITING =
-  IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER;
+const IORING_SETUP_DEFER_TASKRUN = 1 << 13;
+const SETUP = IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER;
 const IORING_FEAT_SINGLE_MMAP = 1;
 const IORING_FEAT_NO_IOWAIT = 1 << 17;
 const IORING_ENTER_GETEVENTS = 1;
@@ -36,7 +33,7 @@ const IORING_ENTER_EXT_ARG = 1 << 3;
 const IORING_ENTER_NO_IOWAIT = 1 << 7;
 const IORING_REGISTER_PBUF_RING = 22;
 // struct io_uring_getevents_arg, then the struct __kernel_timespec that it points to, in Int32.
-const WAIT = { bytes: 40, argument: 24, signals: 2, timespec: 4, seconds: 6, nanoseconds: 8 };
+const WAIT = { argument: 24, signals: 2, timespec: 4, seconds: 6, nanoseconds: 8 };
 const SIGSET_BYTES = 8;
 // So often may the kernel have no memory for a call, one after the other.
 const ATTEMPTS = 1000;
@@ -111,15 +108,18 @@ export class IoUring {
     doneMask: number;
   };
   #count = 0;
-  readonly #wait = allocate(WAIT.bytes);
-  readonly #waitInts = intsOf(this.#wait.bytes);
+  /** What `enter` hands over; the page that the ring was set up with. */
+  readonly #wait: Memory;
+  readonly #waitInts: Int32Array;
   readonly #flags: number;
   /** Of the completion that was taken last. */
   data = 0;
   result = 0;
   flags = 0;
 
-  private constructor(descriptor: number, params: Int32Array, ring: Mapping, entries: Mapping) {
+  /** `page`: the struct io_uring_params of this ring, which owns the page from now on. */
+  private constructor(descriptor: number, page: Memory, ring: Mapping, entries: Mapping) {
+    const params = intsOf(page.bytes);
     this.#descriptor = descriptor;
     this.#mappings = [ring, entries];
     this.room = params[PARAMS.entries]!;
@@ -137,10 +137,12 @@ export class IoUring {
       cqes: completion(OFFSETS.cqes),
       doneMask: this.#ring[completion(OFFSETS.mask)]!,
     };
-    this.#waitInts[WAIT.signals] = SIGSET_BYTES;
     // Whoever waits for messages does not wait for a disk.
     const sparesIowait = (params[PARAMS.features]! & IORING_FEAT_NO_IOWAIT) !== 0;
     this.#flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | (sparesIowait ? IORING_ENTER_NO_IOWAIT : 0);
+    this.#wait = page;
+    this.#waitInts = params.fill(0);
+    this.#waitInts[WAIT.signals] = SIGSET_BYTES;
     // user_data, which comes back with the result.
     for (let index = 0; index < this.room; index++) this.#entries[index * SQE_INTS + 8] = index;
   }
@@ -152,24 +154,22 @@ export class IoUring {
   static open(room: number, waiting = false): IoUring | null {
     if (syscall === null) return null;
     const page = allocate(PAGE);
-    try {
-      const params = intsOf(page.bytes);
-      params[PARAMS.flags] = waiting ? SETUP_WAITING : SETUP;
-      const descriptor = syscall(SYS_IO_URING_SETUP, room, page.address, 0, 0, 0, 0);
-      if (descriptor < 0) return null;
+    const params = intsOf(page.bytes);
+    params[PARAMS.flags] = SETUP | (waiting ? IORING_SETUP_DEFER_TASKRUN : IORING_SETUP_COOP_TASKRUN);
+    const descriptor = syscall(SYS_IO_URING_SETUP, room, page.address, 0, 0, 0, 0);
+    if (descriptor >= 0) {
       const array = params[PARAMS.submission + OFFSETS.array]! + params[PARAMS.entries]! * 4;
       const cqes = params[PARAMS.completion + OFFSETS.cqes]! + params[PARAMS.completions]! * CQE_INTS * 4;
       const ring = map(descriptor, IORING_OFF_SQ_RING, Math.max(array, cqes));
       const entries = map(descriptor, IORING_OFF_SQES, params[PARAMS.entries]! * SQE_INTS * 4);
       const single = (params[PARAMS.features]! & IORING_FEAT_SINGLE_MMAP) !== 0;
       if (single && ring.address > 0 && entries.address > 0 && hasAll(descriptor, page)) {
-        return new IoUring(descriptor, params, ring, entries);
+        return new IoUring(descriptor, page, ring, entries);
       }
       release(descriptor, [ring, entries]);
-      return null;
-    } finally {
-      free(page.address, PAGE);
     }
+    free(page.address, PAGE);
+    return null;
   }
 
   /** Whether the kernel knows this call with its flags: of no descriptor, so that nothing is done. */
@@ -334,7 +334,7 @@ export class IoUring {
 
   /** Gives everything back. Nothing of it may be used afterwards. */
   close(): void {
-    free(this.#wait.address, WAIT.bytes);
+    free(this.#wait.address, PAGE);
     release(this.#descriptor, this.#mappings);
   }
 }

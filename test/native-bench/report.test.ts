@@ -55,8 +55,11 @@ test("this build stands beside every other build on the same transport", () => {
       ratio: { value: 0.9, low: 0.9, high: 1.8, count: 3 },
     },
   ]);
-  assert.match(workTable(work(rows)), /Beside other builds: millrace-epoll to millrace-epoll@old: 0\.90 /);
-  assert.doesNotMatch(workTable(work(rows.slice(0, 2))), /Beside/);
+  assert.match(
+    workTable(work(rows)),
+    /CPU beside other builds: millrace-epoll to millrace-epoll@old: 0\.90 /,
+  );
+  assert.doesNotMatch(workTable(work(rows.slice(0, 2))), /beside other builds/);
 });
 
 function doubts(one: Row, rate: number | null = null): string {

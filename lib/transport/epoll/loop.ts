@@ -81,6 +81,7 @@ export class EventLoop {
     this.wheel = new Wheel(() => this.#now);
     const contain = (whose: Faulty, thrown: unknown) => this.#contain(whose, thrown);
     this.batch = new Batch(memory, this.#epoll, uring, contain);
+    // With Linux 6.10, which `accepts` tells of: on an older one this was never tried.
     this.multishot =
       this.batch.isDear && this.batch.accepts
         ? Multishot.open(memory, this.#epoll, this.wheel, contain)
@@ -167,7 +168,7 @@ export class EventLoop {
     } else if (count < 0 && count !== -EINTR) {
       throw new ProxyError("INTERNAL", `epoll_wait(): ${errnoName(count)}`);
     }
-    this.multishot?.note(told, count);
+    this.multishot?.note(told, Math.max(count, 0));
     this.#fire();
     this.#settle();
   }

@@ -27,7 +27,7 @@ import type { Task, Timer, Wheel } from "../../timing/wheel.ts";
 import { Crowd } from "./crowd.ts";
 import { EVENTS, type WorkerMemory } from "./memory.ts";
 
-/** The longest message that this is for. */
+/** What this is for is shorter than this. */
 export const MESSAGE = 1024;
 /** So many messages in a row make a stream one of those that stand here. */
 export const STEADY = 16;
@@ -105,7 +105,7 @@ export class Multishot implements Task {
 
   // Sends that were not begun yet.
   #sends = 0;
-  readonly #sinks: Receiver[] = [];
+  readonly #sinks: (Receiver | null)[] = [];
   readonly #sent: number[] = [];
   readonly #lengths: number[] = [];
   readonly #ids: number[] = [];
@@ -216,7 +216,7 @@ export class Multishot implements Task {
     this.#enter(0, 0);
   }
 
-  /** Both streams of a relay go: what was to be sent is, and nothing holds their sockets any more. */
+  /** Both streams of a relay go: what was to be sent is, and their receives end. */
   leave(one: Receiver, other: Receiver): void {
     if (one.standing < 0 && other.standing < 0 && !one.sending && !other.sending) return;
     this.#forsake(one);
@@ -376,6 +376,7 @@ export class Multishot implements Task {
       const id = this.#ids[index]!;
       const length = this.#lengths[index]!;
       const result = this.#sent[index]!;
+      this.#sinks[index] = null;
       sink.sending = false;
       if (result !== length) this.#unsent(sink, id, length, result);
       this.#buffers.give(id);

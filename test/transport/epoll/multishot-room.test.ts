@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import type { Socket } from "node:net";
 import { describe, it } from "node:test";
 import * as layout from "../../../lib/ffi/layout.ts";
 import * as libc from "../../../lib/ffi/libc.ts";
@@ -10,7 +9,7 @@ import { allocate } from "../../../lib/ffi/memory.ts";
 import { encodeSockaddr } from "../../../lib/ffi/sockaddr.ts";
 import { RawClient } from "../../gear/raw-client.ts";
 import { hashOf, pattern, Rig, Tally, turns, until } from "./rig.ts";
-import { beCalm, converse, descriptorOf, readsByItself, skip, steady } from "./steady.ts";
+import { beCalm, converse, descriptorOf, opened, readsByItself, skip, steady } from "./steady.ts";
 
 /** As many as stand at once at most. */
 const PLACES = 256;
@@ -60,24 +59,17 @@ describe("the room of multishot receives", { skip }, () => {
 
   it("has its places back from who ends and who is reset", async (t) => {
     const rig = new Rig(t);
-    const services: Socket[] = [];
-    const target = await rig.serve((socket) => services.push(socket));
-    const { address, relayed } = rig.proxy(target);
-    for (let index = 0; index < PLACES; index++) {
-      const client = await rig.connect(address);
-      await until(() => services.length > index && relayed[index]?.upstream?.relay != null);
-      const pair = { client, service: services[index]!, relayed: relayed[index]! };
-      beCalm(pair.relayed);
+    for (const [index, pair] of (await opened(rig, PLACES)).entries()) {
       await converse(pair);
       if (index % 2 === 0) {
         pair.relayed.downstream.reset();
         pair.relayed.upstream!.reset();
       } else {
-        client.end();
+        pair.client.end();
         pair.service.end();
         await until(() => pair.relayed.end !== null);
       }
-      client.destroy();
+      pair.client.destroy();
       pair.service.destroy();
     }
   });
@@ -127,23 +119,18 @@ describe("the room of multishot receives", { skip }, () => {
 
   it("tells messages from what else epoll has to say", async (t) => {
     const rig = new Rig(t);
-    const services: Socket[] = [];
-    const target = await rig.serve((socket) => services.push(socket));
-    const { address, relayed } = rig.proxy(target);
-    const client = await rig.connect(address);
-    await until(() => services.length === 1 && relayed[0]?.upstream?.relay != null);
-    const pair = { client, service: services[0]!, relayed: relayed[0]! };
-    beCalm(pair.relayed);
+    const [pair] = await opened(rig);
     await turns(5);
     const others: boolean[] = [];
-    pair.relayed.downstream.gear.loop.multishot!.crowd.note = (_count, other) => others.push(other);
+    const { downstream } = pair!.relayed;
+    downstream.gear.loop.multishot!.crowd.note = (_count, other) => others.push(other);
     // The ordinary way first, then by the kernel.
-    await converse(pair);
-    await converse(pair);
-    client.write("ping");
-    await once(services[0]!, "data");
+    await converse(pair!);
+    await converse(pair!);
+    pair!.client.write("ping");
+    await once(pair!.service, "data");
     assert(others.length > 0 && !others.includes(true));
-    await rig.connect(address);
+    await rig.connect(downstream.local);
     await until(() => others.includes(true));
   });
 

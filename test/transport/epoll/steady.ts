@@ -28,8 +28,8 @@ export interface Pair {
   readonly relayed: Relayed;
 }
 
-/** Connections over which so many short messages went that the kernel reads both sides of each by itself. */
-export async function steady(rig: Rig, count = 1, service: SocketAddress = LOOPBACK): Promise<Pair[]> {
+/** Connections that nothing was said on yet, where it is calm. */
+export async function opened(rig: Rig, count = 1, service: SocketAddress = LOOPBACK): Promise<Pair[]> {
   const services: Socket[] = [];
   const target = await rig.serve((socket) => services.push(socket), service);
   const { address, relayed } = rig.proxy(target);
@@ -40,6 +40,12 @@ export async function steady(rig: Rig, count = 1, service: SocketAddress = LOOPB
     beCalm(relayed[index]!);
     pairs.push({ client, service: services[index]!, relayed: relayed[index]! });
   }
+  return pairs;
+}
+
+/** Connections over which so many short messages went that the kernel reads both sides of each by itself. */
+export async function steady(rig: Rig, count = 1, service: SocketAddress = LOOPBACK): Promise<Pair[]> {
+  const pairs = await opened(rig, count, service);
   await Promise.all(pairs.map(converse));
   return pairs;
 }
