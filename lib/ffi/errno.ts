@@ -17,7 +17,6 @@ export const EINVAL = 22;
 export const ENFILE = 23;
 export const EMFILE = 24;
 export const EPIPE = 32;
-export const ETIME = 62;
 export const ENONET = 64;
 export const EPROTO = 71;
 export const ENOPROTOOPT = 92;

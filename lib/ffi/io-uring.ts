@@ -8,7 +8,7 @@
  */
 import { ProxyError } from "../errors.ts";
 import type { BufferRing } from "./buffer-ring.ts";
-import { EAGAIN, EBADF, EINTR, ETIME, errnoName } from "./errno.ts";
+import { EAGAIN, EBADF, EINTR, errnoName } from "./errno.ts";
 import { close, errno, mmap, munmap } from "./libc.ts";
 import { find, viewOf } from "./library.ts";
 import { allocate, free, intsOf, type Memory } from "./memory.ts";
@@ -29,12 +29,8 @@ const SETUP = IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE
 const IORING_FEAT_SINGLE_MMAP = 1;
 const IORING_FEAT_NO_IOWAIT = 1 << 17;
 const IORING_ENTER_GETEVENTS = 1;
-const IORING_ENTER_EXT_ARG = 1 << 3;
 const IORING_ENTER_NO_IOWAIT = 1 << 7;
 const IORING_REGISTER_PBUF_RING = 22;
-// struct io_uring_getevents_arg, then the struct __kernel_timespec that it points to, in Int32.
-const WAIT = { argument: 24, signals: 2, timespec: 4, seconds: 6, nanoseconds: 8 };
-const SIGSET_BYTES = 8;
 // So often may the kernel have no memory for a call, one after the other.
 const ATTEMPTS = 1000;
 const IORING_OFF_SQ_RING = 0;
@@ -108,18 +104,14 @@ export class IoUring {
     doneMask: number;
   };
   #count = 0;
-  /** What `enter` hands over; the page that the ring was set up with. */
-  readonly #wait: Memory;
-  readonly #waitInts: Int32Array;
   readonly #flags: number;
   /** Of the completion that was taken last. */
   data = 0;
   result = 0;
   flags = 0;
 
-  /** `page`: the struct io_uring_params of this ring, which owns the page from now on. */
-  private constructor(descriptor: number, page: Memory, ring: Mapping, entries: Mapping) {
-    const params = intsOf(page.bytes);
+  /** `params`: the struct io_uring_params of this ring. */
+  private constructor(descriptor: number, params: Int32Array, ring: Mapping, entries: Mapping) {
     this.#descriptor = descriptor;
     this.#mappings = [ring, entries];
     this.room = params[PARAMS.entries]!;
@@ -139,10 +131,7 @@ export class IoUring {
     };
     // Whoever waits for messages does not wait for a disk.
     const sparesIowait = (params[PARAMS.features]! & IORING_FEAT_NO_IOWAIT) !== 0;
-    this.#flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | (sparesIowait ? IORING_ENTER_NO_IOWAIT : 0);
-    this.#wait = page;
-    this.#waitInts = params.fill(0);
-    this.#waitInts[WAIT.signals] = SIGSET_BYTES;
+    this.#flags = IORING_ENTER_GETEVENTS | (sparesIowait ? IORING_ENTER_NO_IOWAIT : 0);
     // user_data, which comes back with the result.
     for (let index = 0; index < this.room; index++) this.#entries[index * SQE_INTS + 8] = index;
   }
@@ -154,21 +143,25 @@ export class IoUring {
   static open(room: number, waiting = false): IoUring | null {
     if (syscall === null) return null;
     const page = allocate(PAGE);
+    const opened = IoUring.#open(page, room, waiting);
+    free(page.address, PAGE);
+    return opened;
+  }
+
+  static #open(page: Memory, room: number, waiting: boolean): IoUring | null {
     const params = intsOf(page.bytes);
     params[PARAMS.flags] = SETUP | (waiting ? IORING_SETUP_DEFER_TASKRUN : IORING_SETUP_COOP_TASKRUN);
-    const descriptor = syscall(SYS_IO_URING_SETUP, room, page.address, 0, 0, 0, 0);
-    if (descriptor >= 0) {
-      const array = params[PARAMS.submission + OFFSETS.array]! + params[PARAMS.entries]! * 4;
-      const cqes = params[PARAMS.completion + OFFSETS.cqes]! + params[PARAMS.completions]! * CQE_INTS * 4;
-      const ring = map(descriptor, IORING_OFF_SQ_RING, Math.max(array, cqes));
-      const entries = map(descriptor, IORING_OFF_SQES, params[PARAMS.entries]! * SQE_INTS * 4);
-      const single = (params[PARAMS.features]! & IORING_FEAT_SINGLE_MMAP) !== 0;
-      if (single && ring.address > 0 && entries.address > 0 && hasAll(descriptor, page)) {
-        return new IoUring(descriptor, page, ring, entries);
-      }
-      release(descriptor, [ring, entries]);
+    const descriptor = syscall!(SYS_IO_URING_SETUP, room, page.address, 0, 0, 0, 0);
+    if (descriptor < 0) return null;
+    const array = params[PARAMS.submission + OFFSETS.array]! + params[PARAMS.entries]! * 4;
+    const cqes = params[PARAMS.completion + OFFSETS.cqes]! + params[PARAMS.completions]! * CQE_INTS * 4;
+    const ring = map(descriptor, IORING_OFF_SQ_RING, Math.max(array, cqes));
+    const entries = map(descriptor, IORING_OFF_SQES, params[PARAMS.entries]! * SQE_INTS * 4);
+    const single = (params[PARAMS.features]! & IORING_FEAT_SINGLE_MMAP) !== 0;
+    if (single && ring.address > 0 && entries.address > 0 && hasAll(descriptor, page)) {
+      return new IoUring(descriptor, params, ring, entries);
     }
-    free(page.address, PAGE);
+    release(descriptor, [ring, entries]);
     return null;
   }
 
@@ -241,29 +234,20 @@ export class IoUring {
   }
 
   /**
-   * Begins the calls that were added; then waits until so many completions are there, for up to `timeout` ms, -1: for ever.
-   * Throws INTERNAL when the kernel takes no calls.
+   * Begins the calls that were added; then waits until so many completions are there, or a signal comes. Throws INTERNAL when the
+   * kernel takes no calls.
    */
-  enter(minimum: number, timeout: number): void {
+  enter(minimum: number): void {
     let left = this.#publish();
-    this.#until(timeout);
     for (let attempt = 0; ; attempt++) {
-      const entered = syscall!(
-        SYS_IO_URING_ENTER,
-        this.#descriptor,
-        left,
-        minimum,
-        this.#flags,
-        this.#wait.address,
-        WAIT.argument,
-      );
+      const entered = syscall!(SYS_IO_URING_ENTER, this.#descriptor, left, minimum, this.#flags, 0, 0);
       if (entered >= left) return;
       if (entered > 0) {
         left -= entered;
         continue;
       }
       const reason = errno();
-      if (left === 0 && (reason === ETIME || reason === EINTR)) return;
+      if (left === 0 && reason === EINTR) return;
       if ((reason !== EINTR && reason !== EAGAIN) || attempt === ATTEMPTS)
         throw new ProxyError("INTERNAL", `io_uring_enter(): ${errnoName(reason)}`);
     }
@@ -279,22 +263,6 @@ export class IoUring {
     for (let index = 0; index < count; index++) ring[array + ((first + index) & mask)] = index;
     ring[tail] = (first + count) | 0;
     return count;
-  }
-
-  #until(timeout: number): void {
-    const ints = this.#waitInts;
-    if (timeout < 0) {
-      ints[WAIT.timespec] = 0;
-      ints[WAIT.timespec + 1] = 0;
-      return;
-    }
-    const { address } = this.#wait;
-    const timespec = address + WAIT.argument;
-    ints[WAIT.timespec] = timespec;
-    ints[WAIT.timespec + 1] = Math.floor(timespec / 0x100000000);
-    const seconds = Math.floor(timeout / 1000);
-    ints[WAIT.seconds] = seconds;
-    ints[WAIT.nanoseconds] = (timeout - seconds * 1000) * 1e6;
   }
 
   /** Takes the next completion, if there is one, into `data`, `result` and `flags`. */
@@ -334,7 +302,6 @@ export class IoUring {
 
   /** Gives everything back. Nothing of it may be used afterwards. */
   close(): void {
-    free(this.#wait.address, PAGE);
     release(this.#descriptor, this.#mappings);
   }
 }

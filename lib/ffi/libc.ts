@@ -38,6 +38,8 @@ const rawEpollCreate1 = bind("epoll_create1", I, [I]);
 const rawEpollCtl = bind("epoll_ctl", I, [I, I, I, P]);
 const rawEpollWait = bind("epoll_wait", I, [I, P, I, I]);
 const rawEventfd = bind("eventfd", I, [I, I]);
+const rawTimerfdCreate = bind("timerfd_create", I, [I, I]);
+const rawTimerfdSettime = bind("timerfd_settime", I, [I, I, P, P]);
 const rawRead = bind("read", I, [I, P, I]);
 const rawWrite = bind("write", I, [I, P, I]);
 const rawPipe2 = bind("pipe2", I, [P, I]);
@@ -165,6 +167,17 @@ export function epollWait(epoll: number, events: number, room: number, timeout: 
 export function eventfd(initial: number, flags: number): number {
   const fd = rawEventfd(initial, flags);
   return fd < 0 ? -lastError[0]! : fd;
+}
+
+/** timerfd_create(2). EMFILE, ENFILE, ENODEV. The caller closes it. */
+export function timerfdCreate(clock: number, flags: number): number {
+  const fd = rawTimerfdCreate(clock, flags);
+  return fd < 0 ? -lastError[0]! : fd;
+}
+
+/** timerfd_settime(2) of a time from now on: a struct itimerspec, four int64. EINVAL. */
+export function timerfdSettime(fd: number, timer: number): number {
+  return rawTimerfdSettime(fd, 0, timer, 0) < 0 ? -lastError[0]! : 0;
 }
 
 /** read(2). EAGAIN. */

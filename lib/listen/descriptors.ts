@@ -9,9 +9,9 @@ import { LINGERING_MOST } from "./lingering.ts";
 const RESERVE = 64;
 // The pipes of the epoll transport: 64 at most in a process (see transport/epoll/pipes.ts), two descriptors each.
 const PIPE_RESERVE = 128;
-// What each epoll worker has: its epoll, its ring, its eventfd and the four of Node's own loop; of each listener a duplicate, and one
-// to turn clients away with (see transport/epoll/listener.ts).
-const OF_WORKER = 7;
+// What each epoll worker has: its epoll, its alarm, its two rings, its eventfd and the four of Node's own loop; of each listener a
+// duplicate, and one to turn clients away with (see transport/epoll/listener.ts).
+const OF_WORKER = 9;
 const OF_LISTENER = 2;
 // Of what is left of a small limit not more than a quarter is set aside, so that a few connections are possible in any case.
 const RESERVE_SHARE = 0.25;

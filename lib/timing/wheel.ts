@@ -65,7 +65,7 @@ export class Wheel {
   readonly #slots: (WheelTimer | null)[] = new Array<WheelTimer | null>(LEVELS * SLOTS).fill(null);
   readonly #filled = new Int32Array(LEVELS);
 
-  /** `now`: monotonic ms, the same clock that `advance` and `next` are told of; may stand still within a turn. */
+  /** `now`: monotonic ms, the same clock that `advance` is told of; may stand still within a turn. */
   constructor(now: () => number) {
     this.#now = now;
     this.#tick = Math.floor(now() / TICK);
@@ -105,16 +105,12 @@ export class Wheel {
   }
 
   /**
-   * ms from `now` for which nothing is due, rounded up to whole ms: the timeout of the wait that follows. -1: no timer
-   * runs. May be too short (then `advance` fires nothing), never too long by more than a tick.
+   * Until when nothing is due, on its clock; Infinity: no timer runs. May be too early (then `advance` fires nothing), never too
+   * late by more than a tick.
    */
-  next(now: number): number {
-    if (this.#size === 0) {
-      this.#soonest = NEVER;
-      return -1;
-    }
-    const wait = Math.ceil(this.#soonest * TICK - now);
-    return Math.max(wait, 0);
+  get due(): number {
+    if (this.#size === 0) this.#soonest = NEVER;
+    return this.#soonest * TICK;
   }
 
   /** Of timers only. */

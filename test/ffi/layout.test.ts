@@ -19,6 +19,7 @@ const PROGRAM = `
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #define SAY(name) printf("%s %lld\\n", #name, (long long)(int)(name))
 #define AT(label, type, field) printf("%s %zu\\n", label, offsetof(struct type, field))

@@ -11,9 +11,17 @@ import { performance } from "node:perf_hooks";
 import { ProxyError } from "../../errors.ts";
 import { EINTR, errnoName } from "../../ffi/errno.ts";
 import type { IoUring } from "../../ffi/io-uring.ts";
-import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, O_CLOEXEC } from "../../ffi/layout.ts";
+import {
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
+  EPOLLET,
+  EPOLLIN,
+  O_CLOEXEC,
+} from "../../ffi/layout.ts";
 import { close, epollCreate, epollCtl, epollWait } from "../../ffi/libc.ts";
 import { Wheel } from "../../timing/wheel.ts";
+import { Alarm } from "./alarm.ts";
 import { Batch, type Watched } from "./batch.ts";
 import { EVENTS, type WorkerMemory } from "./memory.ts";
 import { Multishot } from "./multishot.ts";
@@ -56,6 +64,7 @@ export class EventLoop {
   readonly multishot: Multishot | null;
   readonly #memory: WorkerMemory;
   readonly #epoll: number;
+  readonly #alarm: Alarm;
   readonly #onFault: (thrown: unknown) => void;
   /** By descriptor: descriptors are small and dense. */
   readonly #sources: (Source | undefined)[] = [];
@@ -74,9 +83,14 @@ export class EventLoop {
     this.#memory = memory;
     this.#onFault = onFault;
     this.#epoll = epollCreate(O_CLOEXEC);
-    if (this.#epoll < 0) {
+    // What epoll tells of the time is no more to do than a message is.
+    this.#alarm = new Alarm(memory, () => this.multishot?.missed(), onFault);
+    const failed = Math.min(this.#epoll, this.#alarm.descriptor);
+    if (failed < 0) {
       uring?.close();
-      throw new ProxyError("TRANSPORT", `epoll_create1(): ${errnoName(this.#epoll)}`);
+      this.#alarm.close();
+      if (this.#epoll >= 0) close(this.#epoll);
+      throw new ProxyError("TRANSPORT", `no epoll or no timerfd can be had: ${errnoName(failed)}`);
     }
     this.wheel = new Wheel(() => this.#now);
     const contain = (whose: Faulty, thrown: unknown) => this.#contain(whose, thrown);
@@ -86,6 +100,7 @@ export class EventLoop {
       this.batch.isDear && this.batch.accepts
         ? Multishot.open(memory, this.#epoll, this.wheel, contain)
         : null;
+    this.add(this.#alarm, EPOLLIN | EPOLLET);
   }
 
   /** Monotonic ms, taken after the wait and before the steps that follow. */
@@ -154,12 +169,12 @@ export class EventLoop {
   turn(longest: number): void {
     this.#serve();
     this.#settle();
-    let timeout = 0;
-    if (this.#ready.length === 0 && this.#deferred.length === 0) {
-      timeout = this.wheel.next(this.#now);
-      if (longest >= 0 && (timeout < 0 || timeout > longest)) timeout = longest;
+    const blocks = longest !== 0 && this.#ready.length === 0 && this.#deferred.length === 0;
+    if (blocks) {
+      const { due } = this.wheel;
+      this.#alarm.set(longest > 0 ? Math.min(due, this.#now + longest) : due, this.#now);
     }
-    const count = this.#wait(timeout);
+    const count = this.#wait(blocks);
     const told = this.multishot?.busy ? this.multishot.tell() : 0;
     if (count > 0) {
       this.batch.together = count >= this.batch.least;
@@ -181,14 +196,15 @@ export class EventLoop {
   close(): void {
     this.batch.release();
     this.multishot?.close();
+    this.#alarm.close();
     close(this.#epoll);
   }
 
-  #wait(timeout: number): number {
+  #wait(blocks: boolean): number {
     const { multishot } = this;
     const count = multishot?.busy
-      ? multishot.wait(timeout)
-      : epollWait(this.#epoll, this.#memory.events, EVENTS, timeout);
+      ? multishot.wait(blocks)
+      : epollWait(this.#epoll, this.#memory.events, EVENTS, blocks ? -1 : 0);
     this.#now = performance.now();
     return count;
   }

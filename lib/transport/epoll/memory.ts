@@ -94,6 +94,9 @@ export class WorkerMemory {
   /** A second int: the length of a socket option. */
   readonly lengthCell: number;
   readonly lengthInts: Int32Array;
+  /** struct itimerspec, as Int32: how often, then when; seconds, then nanoseconds. */
+  readonly timer: number;
+  readonly timerInts: Int32Array;
   /** struct linger {1, 0}: close with a reset. */
   readonly lingerZero: number;
   readonly #shown: Buffer[];
@@ -129,6 +132,8 @@ export class WorkerMemory {
     intsOf(small.bytes, 80, 2).set([1, 0]);
     this.disconnect = small.address + 96;
     this.address = small.address + 128;
+    this.timer = small.address + 256;
+    this.timerInts = intsOf(small.bytes, 256, 8);
     this.addressBytes = small.bytes.subarray(128, 128 + ADDRESS_ROOM);
   }
 

@@ -204,7 +204,7 @@ export class Multishot implements Task {
 
   /** Begins what was asked for. */
   flush(): void {
-    this.#enter(0, 0);
+    this.#enter(0);
   }
 
   /** Ends the receive of `stream`; what had come by then is told before. */
@@ -213,7 +213,7 @@ export class Multishot implements Task {
     if (place < 0 || this.#stopping[place]) return;
     this.#stopping[place] = true;
     this.#cancel(place);
-    this.#enter(0, 0);
+    this.#enter(0);
   }
 
   /** Both streams of a relay go: what was to be sent is, and their receives end. */
@@ -221,20 +221,19 @@ export class Multishot implements Task {
     if (one.standing < 0 && other.standing < 0 && !one.sending && !other.sending) return;
     this.#forsake(one);
     this.#forsake(other);
-    this.#enter(0, 0);
+    this.#enter(0);
   }
 
   /**
-   * Sends what was to be sent and waits, for up to `timeout` ms (-1: for ever), until something has come. What epoll_wait(2)
-   * gives then, without waiting. What has come here is told by `tell`.
+   * Sends what was to be sent and, if it `blocks`, waits until something has come. What epoll_wait(2) gives then, without waiting.
+   * What has come here is told by `tell`.
    */
-  wait(timeout: number): number {
+  wait(blocks: boolean): number {
     if (!this.#armed) {
       this.#armed = true;
       this.#put(IORING_OP_POLL_ADD, this.#epoll, 0, 0, EPOLLIN, POLL);
     }
-    const ready = timeout === 0 || this.#came > 0 || this.#polled;
-    this.#enter(ready ? 0 : 1, timeout);
+    this.#enter(blocks && this.#came === 0 && !this.#polled ? 1 : 0);
     if (!this.#polled) return 0;
     this.#polled = false;
     this.#wasPolled = true;
@@ -247,7 +246,7 @@ export class Multishot implements Task {
     const told = this.#came;
     for (let index = 0; index < told; index++) {
       // So that no call of a stream is put off until it may have gone.
-      if (this.#ring.left < RESERVE) this.#enter(0, 0);
+      if (this.#ring.left < RESERVE) this.#enter(0);
       const place = this.#places[index]!;
       const result = this.#results[index]!;
       const flags = this.#flags[index]!;
@@ -318,7 +317,7 @@ export class Multishot implements Task {
       this.#stopping[place] = true;
       this.#cancel(place);
     }
-    this.#enter(0, 0);
+    this.#enter(0);
   }
 
   #forsake(stream: Receiver): void {
@@ -347,14 +346,14 @@ export class Multishot implements Task {
     flags: number,
     data: number,
   ): void {
-    if (this.#ring.left === 0) this.#enter(0, 0);
+    if (this.#ring.left === 0) this.#enter(0);
     this.#ring.put(operation, descriptor, address, length, 0, flags);
     this.#ring.tag(data, GROUP);
   }
 
-  #enter(minimum: number, timeout: number): void {
+  #enter(minimum: number): void {
     const ring = this.#ring;
-    ring.enter(minimum, timeout);
+    ring.enter(minimum);
     while (ring.take()) {
       const { data } = ring;
       if (data < SEND) {

@@ -27,16 +27,17 @@ export class Clock {
   #arm(): void {
     if (this.#timeout !== null) clearTimeout(this.#timeout);
     this.#timeout = null;
-    this.#due = Number.POSITIVE_INFINITY;
-    const wait = this.#wheel.next(performance.now());
-    if (wait < 0) return;
-    this.#due = performance.now() + wait;
-    this.#timeout = setTimeout(() => {
-      this.#timeout = null;
-      this.#due = Number.POSITIVE_INFINITY;
-      this.#wheel.advance(performance.now());
-      this.#arm();
-    }, Math.ceil(wait));
+    this.#due = this.#wheel.due;
+    if (this.#due === Number.POSITIVE_INFINITY) return;
+    this.#timeout = setTimeout(
+      () => {
+        this.#timeout = null;
+        this.#due = Number.POSITIVE_INFINITY;
+        this.#wheel.advance(performance.now());
+        this.#arm();
+      },
+      Math.ceil(this.#due - performance.now()),
+    );
     // Streams and listeners keep the process alive; a deadline alone must not.
     this.#timeout.unref();
   }

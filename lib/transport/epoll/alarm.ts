@@ -1,0 +1,58 @@
+/**
+ * Wakes the loop when its next timer is due: a timerfd, timerfd_create(2), beside everything else that the loop watches. With a
+ * timeout of its own every wait has the kernel begin a timer and stop it again, 0.65 µs for nothing whenever something comes before
+ * it is due; this one is begun again only when a deadline comes nearer, or has passed.
+ */
+import { CLOCK_MONOTONIC, TFD_CLOEXEC } from "../../ffi/layout.ts";
+import { close, timerfdCreate, timerfdSettime } from "../../ffi/libc.ts";
+import type { Source } from "./loop.ts";
+import type { WorkerMemory } from "./memory.ts";
+
+export class Alarm implements Source {
+  /** -errno where no timer can be had. */
+  readonly descriptor: number;
+  generation = 0;
+  waiting = false;
+  readonly #memory: WorkerMemory;
+  readonly #rung: () => void;
+  readonly #onFault: (thrown: unknown) => void;
+  /** When it rings, on the loop's clock. */
+  #due = Number.POSITIVE_INFINITY;
+
+  /** `rung` is called when it has rung. */
+  constructor(memory: WorkerMemory, rung: () => void, onFault: (thrown: unknown) => void) {
+    this.#memory = memory;
+    this.#rung = rung;
+    this.#onFault = onFault;
+    this.descriptor = timerfdCreate(CLOCK_MONOTONIC, TFD_CLOEXEC);
+  }
+
+  /** Has it ring at `due` at the latest, where it is `now`: in ms, on one clock. It may ring earlier, for what was due before. */
+  set(due: number, now: number): void {
+    if (due >= this.#due) return;
+    this.#due = due;
+    const { timer, timerInts } = this.#memory;
+    // A timer of nothing would never ring.
+    const wait = Math.max(Math.ceil(due - now), 1);
+    const seconds = Math.floor(wait / 1000);
+    timerInts[4] = seconds;
+    timerInts[6] = (wait - seconds * 1000) * 1e6;
+    timerfdSettime(this.descriptor, timer);
+  }
+
+  /** Edge-triggered, and never read: what is set next begins from nothing. */
+  onEvents(): void {
+    this.#due = Number.POSITIVE_INFINITY;
+    this.#rung();
+  }
+
+  onReady(): void {}
+
+  onFault(thrown: unknown): void {
+    this.#onFault(thrown);
+  }
+
+  close(): void {
+    if (this.descriptor >= 0) close(this.descriptor);
+  }
+}
