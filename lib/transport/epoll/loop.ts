@@ -85,12 +85,12 @@ export class EventLoop {
     this.#epoll = epollCreate(O_CLOEXEC);
     // What epoll tells of the time is no more to do than a message is.
     this.#alarm = new Alarm(memory, () => this.multishot?.missed(), onFault);
-    const failed = Math.min(this.#epoll, this.#alarm.descriptor);
+    const failed = Math.min(this.#epoll, this.#alarm.descriptor, this.add(this.#alarm, EPOLLIN | EPOLLET));
     if (failed < 0) {
       uring?.close();
       this.#alarm.close();
       if (this.#epoll >= 0) close(this.#epoll);
-      throw new ProxyError("TRANSPORT", `no epoll or no timerfd can be had: ${errnoName(failed)}`);
+      throw new ProxyError("TRANSPORT", `the loop cannot be made: ${errnoName(failed)}`);
     }
     this.wheel = new Wheel(() => this.#now);
     const contain = (whose: Faulty, thrown: unknown) => this.#contain(whose, thrown);
@@ -100,7 +100,6 @@ export class EventLoop {
       this.batch.isDear && this.batch.accepts
         ? Multishot.open(memory, this.#epoll, this.wheel, contain)
         : null;
-    this.add(this.#alarm, EPOLLIN | EPOLLET);
   }
 
   /** Monotonic ms, taken after the wait and before the steps that follow. */

@@ -1,6 +1,6 @@
 /** Ensures that a process without descriptors turns clients away, does not spin, and serves again when there are some. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import type { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { describe, it } from "node:test";
@@ -70,4 +70,38 @@ describe("descriptors", { skip }, () => {
     started.kill("SIGKILL");
     await until(() => started.signalCode !== null);
   });
+
+  it("are not lost where there are too few for a loop", () => {
+    const script = `
+      import { EventLoop } from "${lib("transport/epoll/loop.js")}";
+      import { WorkerMemory } from "${lib("transport/epoll/memory.js")}";
+      import { close, eventfd } from "${lib("ffi/libc.js")}";
+      const memory = new WorkerMemory();
+      const taken = [];
+      const takeAll = () => {
+        for (let count = 0; ; count++) {
+          const one = eventfd(0, 0);
+          if (one < 0) return count;
+          taken.push(one);
+        }
+      };
+      takeAll();
+      for (const left of [0, 1, 2]) {
+        for (let count = 0; count < left; count++) close(taken.pop());
+        let how = "made";
+        try {
+          new EventLoop(memory, null, () => {}).close();
+        } catch (thrown) {
+          how = thrown.code + " " + thrown.message;
+        }
+        console.log(left, takeAll(), how);
+      }`;
+    const run = ["-c", 'ulimit -n 60; exec "$0" "$@"', process.execPath, "--input-type=module", "-e", script];
+    const why = "TRANSPORT the loop cannot be made: EMFILE";
+    assert.equal(execFileSync("sh", run, { encoding: "utf8" }), `0 0 ${why}\n1 1 ${why}\n2 2 made\n`);
+  });
 });
+
+function lib(path: string): string {
+  return new URL(`../../../lib/${path}`, import.meta.url).href;
+}
