@@ -16,7 +16,7 @@ export class Alarm implements Source {
   readonly #memory: WorkerMemory;
   readonly #rung: () => void;
   readonly #onFault: (thrown: unknown) => void;
-  /** When it rings, on the loop's clock. */
+  /** When it rings. */
   #due = Number.POSITIVE_INFINITY;
 
   /** `rung` is called when it has rung. */
@@ -27,13 +27,14 @@ export class Alarm implements Source {
     this.descriptor = timerfdCreate(CLOCK_MONOTONIC, TFD_CLOEXEC);
   }
 
-  /** Has it ring at `due` at the latest, where it is `now`: in ms, on one clock. It may ring earlier, for what was due before. */
-  set(due: number, now: number): void {
+  /** Has it ring at `due` at the latest, in ms of performance.now(). It may ring earlier, for what was due before. */
+  set(due: number): void {
     if (due >= this.#due) return;
     this.#due = due;
     const { timer, timerInts } = this.#memory;
-    // A timer of nothing would never ring.
-    const wait = Math.max(Math.ceil(due - now), 1);
+    // The loop's own clock stands still while it works, and who is late now would be late in every turn until then. A timer of
+    // nothing would never ring.
+    const wait = Math.max(Math.ceil(due - performance.now()), 1);
     const seconds = Math.floor(wait / 1000);
     timerInts[4] = seconds;
     timerInts[6] = (wait - seconds * 1000) * 1e6;

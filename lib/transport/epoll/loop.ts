@@ -77,15 +77,20 @@ export class EventLoop {
   #fresh: FreshSource[] = [];
   #deferred: (() => void)[] = [];
   #now = performance.now();
+  /** Of the events of this turn, those that told of the time only. */
+  #rung = 0;
 
   /** `onFault` hears of what timers and deferred calls throw. Throws TRANSPORT where epoll cannot be had. */
   constructor(memory: WorkerMemory, uring: IoUring | null, onFault: (thrown: unknown) => void) {
     this.#memory = memory;
     this.#onFault = onFault;
     this.#epoll = epollCreate(O_CLOEXEC);
-    // What epoll tells of the time is no more to do than a message is.
-    this.#alarm = new Alarm(memory, () => this.multishot?.missed(), onFault);
-    const failed = Math.min(this.#epoll, this.#alarm.descriptor, this.add(this.#alarm, EPOLLIN | EPOLLET));
+    const rung = (): void => {
+      this.#rung = 1;
+    };
+    this.#alarm = new Alarm(memory, rung, onFault);
+    let failed = Math.min(this.#epoll, this.#alarm.descriptor);
+    if (failed >= 0) failed = this.add(this.#alarm, EPOLLIN | EPOLLET);
     if (failed < 0) {
       uring?.close();
       this.#alarm.close();
@@ -171,7 +176,7 @@ export class EventLoop {
     const blocks = longest !== 0 && this.#ready.length === 0 && this.#deferred.length === 0;
     if (blocks) {
       const { due } = this.wheel;
-      this.#alarm.set(longest > 0 ? Math.min(due, this.#now + longest) : due, this.#now);
+      this.#alarm.set(longest > 0 ? Math.min(due, performance.now() + longest) : due);
     }
     const count = this.#wait(blocks);
     const told = this.multishot?.busy ? this.multishot.tell() : 0;
@@ -182,7 +187,8 @@ export class EventLoop {
     } else if (count < 0 && count !== -EINTR) {
       throw new ProxyError("INTERNAL", `epoll_wait(): ${errnoName(count)}`);
     }
-    this.multishot?.note(told, Math.max(count, 0));
+    this.multishot?.note(told, Math.max(count, 0), this.#rung);
+    this.#rung = 0;
     this.#fire();
     this.#settle();
   }

@@ -162,14 +162,15 @@ export class Multishot implements Task {
     this.#missed++;
   }
 
-  /** At the end of a turn: how much `tell` told, and how much came from epoll. */
-  note(told: number, count: number): void {
+  /** At the end of a turn: how much `tell` told, how much came from epoll, and how much of that told of the time only. */
+  note(told: number, count: number, alarms: number): void {
     // Woken for nothing: somebody else was faster.
-    const others = count > this.#missed || (this.#wasPolled && count === 0);
+    const others = count - alarms > this.#missed || (this.#wasPolled && count === 0);
     this.#missed = 0;
     this.#wasPolled = false;
-    if (told + count <= 0 && !others) return;
-    this.crowd.note(told + count, others);
+    const came = told + count - alarms;
+    if (came <= 0 && !others) return;
+    this.crowd.note(came, others);
     if (this.#standing === 0 || !this.crowd.isCrowded) return;
     this.crowd.forget();
     this.#stopAll(false);
@@ -229,11 +230,13 @@ export class Multishot implements Task {
    * What has come here is told by `tell`.
    */
   wait(blocks: boolean): number {
+    // To make room may tell of a send that was cut short, and what that leads to must not wait.
+    const full = !this.#armed && this.#ring.left === 0;
     if (!this.#armed) {
       this.#armed = true;
       this.#put(IORING_OP_POLL_ADD, this.#epoll, 0, 0, EPOLLIN, POLL);
     }
-    this.#enter(blocks && this.#came === 0 && !this.#polled ? 1 : 0);
+    this.#enter(blocks && !full && this.#came === 0 && !this.#polled ? 1 : 0);
     if (!this.#polled) return 0;
     this.#polled = false;
     this.#wasPolled = true;

@@ -36,7 +36,8 @@ export class Clock {
         this.#wheel.advance(performance.now());
         this.#arm();
       },
-      Math.ceil(this.#due - performance.now()),
+      // What fired before may have taken longer than that.
+      Math.max(Math.ceil(this.#due - performance.now()), 1),
     );
     // Streams and listeners keep the process alive; a deadline alone must not.
     this.#timeout.unref();

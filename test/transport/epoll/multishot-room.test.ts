@@ -130,12 +130,12 @@ describe("the room of multishot receives", { skip }, () => {
     pair!.client.write("ping");
     await once(pair!.service, "data");
     assert(others.length > 0 && !others.includes(true));
-    // Nor is the time that it tells of.
+    // The time that it tells of is nothing that came.
     others.length = 0;
     let fired = 0;
     rig.transport.timer({ expired: () => fired++ }).start(20);
     while (fired === 0) rig.transport.turn(-1);
-    assert(others.length > 0 && !others.includes(true));
+    assert.equal(others.length, 0);
     await rig.connect(downstream.local);
     await until(() => others.includes(true));
   });

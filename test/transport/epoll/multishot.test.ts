@@ -229,8 +229,8 @@ describe("multishot", { skip }, () => {
     const multishot = loop.multishot!;
     const wait = multishot.wait.bind(multishot);
     let done = false;
-    multishot.wait = (timeout) => {
-      const count = wait(timeout);
+    multishot.wait = (blocks) => {
+      const count = wait(blocks);
       if (done || !relayed.upstream!.watched) return count;
       done = true;
       // Both come between the two calls of a wait, while the last message has not been told.
