@@ -5,10 +5,10 @@
  */
 import { CLOCK_MONOTONIC, TFD_CLOEXEC } from "../../ffi/layout.ts";
 import { close, timerfdCreate, timerfdSettime } from "../../ffi/libc.ts";
-import type { Source } from "./loop.ts";
 import type { WorkerMemory } from "./memory.ts";
 
-export class Alarm implements Source {
+/** A `Source` of the loop. */
+export class Alarm {
   /** -errno where no timer can be had. */
   readonly descriptor: number;
   generation = 0;
