@@ -13,17 +13,14 @@ export class Alarm {
   readonly descriptor: number;
   generation = 0;
   waiting = false;
+  /** How often it has rung since the loop took note of it. */
+  rung = 0;
   readonly #memory: WorkerMemory;
-  readonly #rung: () => void;
-  readonly #onFault: (thrown: unknown) => void;
   /** When it rings. */
   #due = Number.POSITIVE_INFINITY;
 
-  /** `rung` is called when it has rung. */
-  constructor(memory: WorkerMemory, rung: () => void, onFault: (thrown: unknown) => void) {
+  constructor(memory: WorkerMemory) {
     this.#memory = memory;
-    this.#rung = rung;
-    this.#onFault = onFault;
     this.descriptor = timerfdCreate(CLOCK_MONOTONIC, TFD_CLOEXEC);
   }
 
@@ -44,14 +41,13 @@ export class Alarm {
   /** Edge-triggered, and never read: what is set next begins from nothing. */
   onEvents(): void {
     this.#due = Number.POSITIVE_INFINITY;
-    this.#rung();
+    this.rung++;
   }
 
   onReady(): void {}
 
-  onFault(thrown: unknown): void {
-    this.#onFault(thrown);
-  }
+  /** Nothing in it throws. */
+  onFault(): void {}
 
   close(): void {
     if (this.descriptor >= 0) close(this.descriptor);

@@ -77,18 +77,13 @@ export class EventLoop {
   #fresh: FreshSource[] = [];
   #deferred: (() => void)[] = [];
   #now = performance.now();
-  /** Of the events of this turn, those that told of the time only. */
-  #rung = 0;
 
   /** `onFault` hears of what timers and deferred calls throw. Throws TRANSPORT where epoll cannot be had. */
   constructor(memory: WorkerMemory, uring: IoUring | null, onFault: (thrown: unknown) => void) {
     this.#memory = memory;
     this.#onFault = onFault;
     this.#epoll = epollCreate(O_CLOEXEC);
-    const rung = (): void => {
-      this.#rung = 1;
-    };
-    this.#alarm = new Alarm(memory, rung, onFault);
+    this.#alarm = new Alarm(memory);
     let failed = Math.min(this.#epoll, this.#alarm.descriptor);
     if (failed >= 0) failed = this.add(this.#alarm, EPOLLIN | EPOLLET);
     if (failed < 0) {
@@ -187,8 +182,8 @@ export class EventLoop {
     } else if (count < 0 && count !== -EINTR) {
       throw new ProxyError("INTERNAL", `epoll_wait(): ${errnoName(count)}`);
     }
-    this.multishot?.note(told, Math.max(count, 0), this.#rung);
-    this.#rung = 0;
+    this.multishot?.note(told, Math.max(count, 0), this.#alarm.rung);
+    this.#alarm.rung = 0;
     this.#fire();
     this.#settle();
   }
